@@ -1,0 +1,59 @@
+# Two commands for a newcomer: `make demo` and `make test`. Both set up all they need in .venv.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV_VERSION := 0.13.8
+export RAY_USAGE_STATS_ENABLED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow chaos lint format proto lock clean
+
+help: ## what can be made
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready ## the virtual environment, from requirements.lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Westward needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "No virtual environment could be made. On Debian: apt install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV) (once; about a minute) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup ## the main job for real: three hubs, three cities, a dozen jobs
+	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
+
+test: setup ## all tests but the slow ones
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup ## the tests that take minutes
+	@$(BIN)/python -m pytest -m slow
+
+bench-%: setup ## a bench (bench-submit, bench-dispatch, bench-array, bench-logs): prints a table, writes bench/results/
+	@$(BIN)/python -m bench.$*
+
+chaos: setup ## real parts, real faults, minutes long: CHAOS_FAULTS, CHAOS_JOBS, CHAOS_SEED, CHAOS_MINUTES
+	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m tests.chaos
+
+lint: setup ## ruff, strict types, import rules, buf
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/buf lint
+
+format: setup ## let ruff format the tree
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+proto: setup ## write the Python stubs from the .proto files
+	@$(BIN)/python proto/generate.py
+
+lock: setup ## resolve requirements.in anew
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --python-version 3.11 --no-emit-package westward requirements.in -o requirements.lock
+
+clean: ## remove what was set up and what was left behind
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .demo build dist *.egg-info

@@ -1,0 +1,1 @@
+"""The daemon on a GPU host: measures, reports, and runs what its cluster should run."""

@@ -1,0 +1,232 @@
+"""The agent's configuration: one YAML file, each key overridable by the environment."""
+
+import difflib
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Becomes a folder's name and a label of a Ray node.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+HostPort = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
+
+# Keys that hold paths; relative ones are taken from the folder of the file that names them.
+_PATHS = (
+    ("data_dir",),
+    ("scheduler", "tls_ca"),
+    ("head", "price", "table"),
+    ("head", "green", "file"),
+    ("head", "ray", "auth_token_file"),
+)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message names each key, its value and what it takes."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SchedulerAddress(_Section):
+    """Where the scheduler is and how to be let in."""
+
+    address: HostPort = Field(description="host:port of the scheduler's gRPC service")
+    tls_ca: Path | None = Field(
+        default=None, description="PEM file of the authority that signed its certificate; else text"
+    )
+    token: str | None = Field(default=None, description="bearer token, when the scheduler asks one")
+
+
+class Accelerators(_Section):
+    """What this node has, declared by its operator."""
+
+    model: str = Field(min_length=1, max_length=64, description="as jobs name it, e.g. A800")
+    count: Annotated[int, Field(ge=0, le=1024)] = Field(description="whole accelerators")
+    gpu_power_kw: Positive = Field(
+        description="draw of one under load, its share of the host included"
+    )
+
+
+class Host(_Section):
+    """The host, where what is measured is not what jobs may use."""
+
+    cpus: Positive | None = Field(default=None, description="cores for jobs; default: all logical")
+    memory_gb: Positive | None = Field(
+        default=None, description="memory for jobs; default: all, in units of 10^9 bytes"
+    )
+    cpu_power_kw: NotNegative = Field(
+        default=0.01, description="draw of one core under load, for workers without accelerators"
+    )
+
+
+class _LocalTime(_Section):
+    time_zone: str = Field(default="Asia/Shanghai", description="of the hours in the file")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is not a time zone; write e.g. Asia/Shanghai") from error
+        return value
+
+
+class PriceTable(_LocalTime):
+    """Time-of-use price: bands by local hour, each a multiple of a flat price."""
+
+    table: Path = Field(
+        description="CSV: province, season, effective, band, hours_local_start_inclusive, "
+        "multiplier_on_flat"
+    )
+    province: str | None = Field(
+        default=None, description="whose rows of the table apply; default: head.province"
+    )
+    flat_yuan_per_kwh: Positive = Field(description="price to the door in a flat hour")
+
+
+class GreenFile(_LocalTime):
+    """Green supply for this cluster: a typical day (hour, kw) or a forecast (at, kw)."""
+
+    file: Path = Field(description="CSV with the columns hour,kw or at,kw")
+
+
+class Link(_Section):
+    """The way data takes between this cluster and a region or another cluster."""
+
+    peer: str = Field(min_length=1, description="region or cluster at the other end")
+    bandwidth_gbps: Positive = Field(description="gigabits per second that jobs' data may use")
+    transfer_yuan_per_gb: NotNegative = Field(default=0.0, description="what a GB costs")
+
+
+class Ray(_Section):
+    """The cluster's own Ray, reached from its head node."""
+
+    address: HostPort = Field(description="host:port of Ray's head, on this host")
+    dashboard_url: str | None = Field(
+        default=None, description="of Ray's Jobs API; without it, jobs with a Ray driver fail"
+    )
+    auth_token_file: Path | None = Field(
+        default=None, description="file with the token that this Ray cluster asks for"
+    )
+
+
+class Head(_Section):
+    """Given on one node of each cluster: what holds for the cluster, and the Ray it runs on."""
+
+    province: str = Field(min_length=1, description="where the cluster lies, for data residency")
+    price: PriceTable
+    green: GreenFile
+    pue: Annotated[float, Field(ge=1, le=3)] = Field(description="facility kWh / IT kWh")
+    grid_carbon_g_per_kwh: NotNegative = Field(description="of the energy that is not green")
+    power_cap_kw: Positive | None = Field(
+        default=None, description="most the cluster may draw at the door; default: no cap"
+    )
+    links: tuple[Link, ...] = Field(default=(), description="ways for jobs' data")
+    ray: Ray
+
+
+class AgentConfig(BaseSettings):
+    """Every key can also be set as WESTWARD_AGENT_<KEY> (nested: __), which overrides the file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WESTWARD_AGENT_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    node_id: Name = Field(description="unique over all nodes of all clusters")
+    cluster: Name = Field(description="the cluster this node belongs to")
+    scheduler: SchedulerAddress
+    data_dir: Path = Field(
+        default=Path("/var/lib/westward"),
+        description="folder for attempts, logs and working directories; the same on every node",
+    )
+    accelerators: Accelerators | None = Field(default=None, description="default: none")
+    host: Host = Host()
+    head: Head | None = Field(default=None, description="only on the cluster's head node")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # What `load` read from the file comes as arguments; the environment goes first.
+        return (env_settings, init_settings)
+
+    @property
+    def node_dir(self) -> Path:
+        """This node's own folder; nodes on one machine may share ``data_dir``."""
+        return self.data_dir / self.node_id
+
+
+def load(path: Path) -> AgentConfig:
+    """Reads the file and the environment above it.
+
+    Raises:
+        ConfigError: no such file, not YAML, or a key that is missing, unknown or out of range.
+    """
+    try:
+        keys = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if not isinstance(keys, dict):
+        raise ConfigError(f"{path}: holds {type(keys).__name__}, not a mapping of keys")
+    base = path.resolve().parent
+    for where in _PATHS:
+        _make_absolute(keys, where, base)
+    try:
+        return AgentConfig(**{str(key): value for key, value in keys.items()})
+    except ValidationError as error:
+        raise ConfigError(_told(error, path)) from error
+
+
+def _make_absolute(keys: dict[str, Any], where: tuple[str, ...], base: Path) -> None:
+    section: Any = keys
+    for key in where[:-1]:
+        section = section.get(key) if isinstance(section, dict) else None
+    if isinstance(section, dict) and isinstance(section.get(where[-1]), str):
+        section[where[-1]] = str(base / section[where[-1]])
+
+
+def _told(error: ValidationError, path: Path) -> str:
+    lines = [f"{path}: {error.error_count()} thing(s) to mend"]
+    for item in error.errors():
+        where = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            lines.append(f"  {where}: unknown key{_suggestion(item['loc'])}")
+        elif item["type"] == "missing":
+            lines.append(f"  {where}: missing")
+        else:
+            lines.append(f"  {where} = {item['input']!r}: {item['msg']}")
+    return "\n".join(lines)
+
+
+def _suggestion(loc: tuple[str | int, ...]) -> str:
+    model: type[BaseModel] | None = AgentConfig
+    for part in loc[:-1]:
+        if model is not None and isinstance(part, str) and part in model.model_fields:
+            model = _section_of(model.model_fields[part].annotation)
+    known = list(model.model_fields) if model is not None else []
+    close = difflib.get_close_matches(str(loc[-1]), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """The section behind ``Section``, ``Section | None`` or ``tuple[Section, ...]``."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType, tuple) else ()
+    for candidate in parts or (annotation,):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None

@@ -1,0 +1,1 @@
+"""The central service, its client library and its command line."""

@@ -1,0 +1,1 @@
+"""Turns the messages of the wire into what people read: pure, no I/O, no clock."""

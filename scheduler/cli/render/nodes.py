@@ -1,0 +1,71 @@
+"""Nodes: the GPU hosts, and what they said that was not believed."""
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from scheduler.cli.render import common
+from westward.v1 import placement_pb2
+
+_STYLES = {
+    placement_pb2.NODE_LIFECYCLE_READY: "green",
+    placement_pb2.NODE_LIFECYCLE_SUSPECT: "yellow",
+    placement_pb2.NODE_LIFECYCLE_LOST: "bold red",
+}
+
+
+def listing(nodes: Sequence[placement_pb2.Node], *, wide: bool = False) -> RenderableType:
+    """One row per node; rejected fields below."""
+    if not nodes:
+        return Text("No nodes. Start agents with: westward agent --config FILE")
+    table = common.table()
+    table.add_column("NODE", no_wrap=True)
+    table.add_column("CLUSTER", no_wrap=True)
+    table.add_column("STATE", no_wrap=True)
+    table.add_column("MODEL", no_wrap=True)
+    table.add_column("GPUS BUSY", justify="right")
+    table.add_column("CPUS", justify="right")
+    table.add_column("MEM GB", justify="right")
+    if wide:
+        for head in ("CPU LOAD", "kW/GPU", "HEARD"):
+            table.add_column(head, justify="right")
+        table.add_column("HEAD")
+        table.add_column("VERSION")
+    for node in sorted(nodes, key=lambda n: (n.cluster, n.id)):
+        table.add_row(*_row(node, wide=wide))
+    rejected = [line for node in nodes for line in _rejections(node)]
+    return Group(table, Text(), *rejected) if rejected else table
+
+
+def _row(node: placement_pb2.Node, *, wide: bool) -> list[RenderableType]:
+    facts = node.facts
+    name = common.state_word(placement_pb2.NodeLifecycle.Name(node.lifecycle))
+    row: list[RenderableType] = [
+        common.clean(node.id),
+        common.clean(node.cluster),
+        Text(name, _STYLES.get(node.lifecycle, "")),
+        common.clean(facts.accelerator) or "cpu only",
+        f"{node.gpus_busy}/{facts.gpus}" if facts.gpus else "",
+        f"{facts.cpus:g}",
+        f"{facts.memory_gb:,.0f}",
+    ]
+    if wide:
+        row += [
+            common.percent(facts.cpu_load),
+            f"{facts.gpu_power_kw:g}" if facts.gpus else "",
+            f"{common.span(node.silent_s)} ago",
+            "head" if node.head else "",
+            common.clean(node.agent_version),
+        ]
+    return row
+
+
+def _rejections(node: placement_pb2.Node) -> list[Text]:
+    return [
+        Text.assemble(
+            ("not believed  ", "yellow"),
+            common.clean(f"{node.id}: {item.field} = {item.value}: {item.reason}"),
+        )
+        for item in node.rejections
+    ]

@@ -1,0 +1,192 @@
+"""Every call that a client can make, once: the synchronous and the asynchronous client are both
+made from these functions.
+"""
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
+
+from google.protobuf.message import Message
+
+from scheduler.client.cursors import Cursor, LogCursor, WatchCursor
+from scheduler.client.workdir import PackedDir
+from westward.v1 import job_pb2, placement_pb2
+from westward.v1.job_pb2_grpc import JobServiceStub
+from westward.v1.placement_pb2_grpc import PlacementServiceStub
+
+TIMEOUT_S = 30.0
+UPLOAD_TIMEOUT_S = 600.0
+
+Answer = TypeVar("Answer")
+Item = TypeVar("Item")
+
+
+class Stubs(NamedTuple):
+    """What a channel offers."""
+
+    jobs: JobServiceStub
+    placements: PlacementServiceStub
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[Answer]):
+    """A call with one answer."""
+
+    method: Callable[[Stubs], Callable[..., Answer]]
+    request: Message | Iterator[Message]
+    timeout_s: float = TIMEOUT_S
+
+
+@dataclass(frozen=True, slots=True)
+class Stream(Generic[Item]):
+    """A call with a stream of answers; the cursor takes it up again after a break."""
+
+    method: Callable[[Stubs], Callable[..., Iterator[Item]]]
+    request: Message
+    cursor: Cursor[Item]
+
+
+def upload(packed: PackedDir) -> Call[job_pb2.UploadWorkingDirResponse]:
+    """Stores a packed working directory, unless the scheduler has the same content."""
+    return Call(lambda s: s.jobs.UploadWorkingDir, packed.requests(), UPLOAD_TIMEOUT_S)
+
+
+def submit(spec: job_pb2.JobSpec, *, key: str | None = None) -> Call[job_pb2.SubmitResponse]:
+    """Submits one job; when this returns it is durable. A repeat with the same ``key`` returns the
+    same job; without one every call of this method is a new job."""
+    request = job_pb2.SubmitRequest(spec=spec, idempotency_key=key or uuid.uuid4().hex)
+    return Call(lambda s: s.jobs.Submit, request)
+
+
+def submit_batch(
+    specs: Sequence[job_pb2.JobSpec], *, keys: Sequence[str] | None = None
+) -> Call[job_pb2.SubmitBatchResponse]:
+    """Submits many jobs; each succeeds or fails on its own, results in the order given.
+
+    Raises:
+        ValueError: there are keys, but not one per job.
+    """
+    if keys is not None and len(keys) != len(specs):
+        raise ValueError(f"{len(keys)} keys for {len(specs)} jobs; give one per job, or none")
+    chosen = keys if keys is not None else [uuid.uuid4().hex for _ in specs]
+    requests = [
+        job_pb2.SubmitBatchRequest(spec=spec, idempotency_key=key)
+        for spec, key in zip(specs, chosen, strict=True)
+    ]
+    return Call(lambda s: s.jobs.SubmitBatch, iter(requests))
+
+
+def get(job_id: str, *, events: bool = False) -> Call[job_pb2.GetResponse]:
+    """One job with its attempts, and with its events if asked for."""
+    return Call(lambda s: s.jobs.Get, job_pb2.GetRequest(job_id=job_id, include_events=events))
+
+
+def list_page(
+    *,
+    states: "Sequence[job_pb2.JobState.ValueType]" = (),
+    tenant: str = "",
+    region: str = "",
+    cluster: str = "",
+    name_prefix: str = "",
+    array_id: str = "",
+    page_size: int = 500,
+    page_token: str = "",
+) -> Call[job_pb2.ListResponse]:
+    """A page of the jobs that pass every filter, newest first."""
+    request = job_pb2.ListRequest(
+        states=states,
+        tenant=tenant,
+        region=region,
+        cluster=cluster,
+        name_prefix=name_prefix,
+        array_id=array_id,
+        page_size=page_size,
+        page_token=page_token,
+    )
+    return Call(lambda s: s.jobs.List, request)
+
+
+def watch(
+    job_ids: Sequence[str] = (), *, tenant: str = "", until_final: bool = False
+) -> Stream[job_pb2.WatchResponse]:
+    """The state of each job, then every change; all jobs where none is named."""
+    request = job_pb2.WatchRequest(job_ids=job_ids, tenant=tenant, until_final=until_final)
+    return Stream(lambda s: s.jobs.Watch, request, WatchCursor())
+
+
+def cancel(job_id: str, *, reason: str = "") -> Call[job_pb2.CancelResponse]:
+    """Cancels a job, or all chunks of an array, for good; asking again is not an error."""
+    return Call(lambda s: s.jobs.Cancel, job_pb2.CancelRequest(job_id=job_id, reason=reason))
+
+
+def suspend(job_id: str, *, reason: str = "") -> Call[job_pb2.SuspendResponse]:
+    """Holds a job until it is resumed; what runs keeps its checkpoint."""
+    return Call(lambda s: s.jobs.Suspend, job_pb2.SuspendRequest(job_id=job_id, reason=reason))
+
+
+def resume(job_id: str, *, reason: str = "") -> Call[job_pb2.ResumeResponse]:
+    """Lets a suspended job be planned again."""
+    return Call(lambda s: s.jobs.Resume, job_pb2.ResumeRequest(job_id=job_id, reason=reason))
+
+
+def force_retry(job_id: str, *, reason: str = "") -> Call[job_pb2.ForceRetryResponse]:
+    """Gives up on an attempt of a job that waits for its silent cluster. The attempt may still be
+    alive there: two may run at once until the cluster is back."""
+    request = job_pb2.ForceRetryRequest(job_id=job_id, reason=reason)
+    return Call(lambda s: s.jobs.ForceRetry, request)
+
+
+def logs(
+    job_id: str, *, follow: bool = False, attempt: int = 0, task: int | None = None
+) -> Stream[job_pb2.LogsResponse]:
+    """What the processes of a job, or of all chunks of an array, wrote; attempt 0 means all in
+    turn. With ``task``, only that task of an array, in its newest try."""
+    request = job_pb2.LogsRequest(job_id=job_id, follow=follow, attempt=attempt, task=task)
+    return Stream(lambda s: s.jobs.Logs, request, LogCursor())
+
+
+def list_tasks(
+    job_id: str,
+    *,
+    states: "Sequence[job_pb2.TaskState.ValueType]" = (),
+    page_size: int = 1000,
+    page_token: str = "",
+) -> Call[job_pb2.ListTasksResponse]:
+    """A page of the tasks of an array, or of one chunk, in the order of their indices."""
+    request = job_pb2.ListTasksRequest(
+        job_id=job_id, states=states, page_size=page_size, page_token=page_token
+    )
+    return Call(lambda s: s.jobs.ListTasks, request)
+
+
+def explain(job_id: str) -> Call[placement_pb2.ExplainResponse]:
+    """Why the job is where it is, or why it waits."""
+    return Call(lambda s: s.placements.Explain, placement_pb2.ExplainRequest(job_id=job_id))
+
+
+def placements(
+    *, cluster: str = "", tenant: str = "", include_final: bool = False
+) -> Call[placement_pb2.ListPlacementsResponse]:
+    """Committed and planned placements."""
+    request = placement_pb2.ListPlacementsRequest(
+        cluster=cluster, tenant=tenant, include_final=include_final
+    )
+    return Call(lambda s: s.placements.ListPlacements, request)
+
+
+def clusters() -> Call[placement_pb2.ListClustersResponse]:
+    """The clusters, and the power clock."""
+    return Call(lambda s: s.placements.ListClusters, placement_pb2.ListClustersRequest())
+
+
+def nodes(*, cluster: str = "") -> Call[placement_pb2.ListNodesResponse]:
+    """The hosts of one cluster, or of all."""
+    request = placement_pb2.ListNodesRequest(cluster=cluster)
+    return Call(lambda s: s.placements.ListNodes, request)
+
+
+def rounds(*, limit: int = 0) -> Call[placement_pb2.ListRoundsResponse]:
+    """Planning rounds, newest first; limit 0 means 20."""
+    request = placement_pb2.ListRoundsRequest(limit=limit)
+    return Call(lambda s: s.placements.ListRounds, request)

@@ -1,0 +1,1 @@
+"""What each cluster should run, for how long it may, and what became of it."""

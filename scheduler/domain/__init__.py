@@ -1,0 +1,1 @@
+"""Plain frozen values and the job state machine. Imports nothing else of ours."""

@@ -1,0 +1,97 @@
+"""What the agents say of the world: nodes, sites and the ways to them."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from scheduler.domain.series import Series
+
+
+class NodeLifecycle(StrEnum):
+    """How much a node is trusted with."""
+
+    READY = "READY"
+    SUSPECT = "SUSPECT"
+    LOST = "LOST"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One host. ``gpu_power_kw`` is the draw of one accelerator under load with its share of
+    the host; ``cpu_power_kw`` that of one core, for workers without accelerators.
+    """
+
+    id: str
+    cluster: str
+    head: bool
+    accelerator: str
+    gpus: int
+    cpus: float
+    memory_gb: float
+    gpu_power_kw: float
+    cpu_power_kw: float
+    cpu_load: float = 0.0
+    lifecycle: NodeLifecycle = NodeLifecycle.READY
+    agent_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The way between a cluster and a region or another cluster, for data."""
+
+    peer: str
+    bandwidth_gbps: float
+    transfer_yuan_per_gb: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rtt:
+    """Round-trip times between a cluster and a region over a sliding window."""
+
+    region: str
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    loss: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What holds for a whole cluster. ``power_cap_kw`` is at the door, PUE included."""
+
+    cluster: str
+    province: str
+    price_yuan_per_kwh: Series
+    green_supply_kw: Series
+    pue: Series
+    grid_carbon_g_per_kwh: float
+    power_cap_kw: float | None = None
+    links: tuple[Link, ...] = ()
+    rtt: dict[str, Rtt] = field(default_factory=dict)
+    # The head agent's stream is open and its reports are fresh.
+    reachable: bool = True
+    # Why it starts nothing at present although its agent is heard; empty when it does.
+    not_serving: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """An origin region, with what running there would have cost: the baseline of every saving."""
+
+    name: str
+    gateway: str
+    price_yuan_per_kwh: float
+    pue: float
+    grid_carbon_g_per_kwh: float
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A field of a report that was not believed."""
+
+    field: str
+    value: str
+    reason: str
+    at: datetime

@@ -1,0 +1,84 @@
+"""What is believed of a report: a range for every field; what lies outside is rejected alone."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from scheduler.domain.fleet import Rejection, Rtt
+from scheduler.domain.series import Series
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Least and most believable value, and the unit for the message."""
+
+    least: float
+    most: float
+    unit: str
+
+    def objection(self, value: float) -> str | None:
+        """Why the value is not believed, or None."""
+        if math.isfinite(value) and self.least <= value <= self.most:
+            return None
+        return f"not within {self.least:g} to {self.most:g} {self.unit}".rstrip()
+
+
+NODE_RANGES: Mapping[str, Range] = {
+    "gpus": Range(0, 64, "accelerators"),
+    "cpus": Range(0, 4096, "cores"),
+    "memory_gb": Range(0, 65536, "GB"),
+    "gpu_power_kw": Range(0, 5, "kW"),
+    "cpu_power_kw": Range(0, 1, "kW"),
+    "cpu_load": Range(0, 1, ""),
+}
+SITE_RANGES: Mapping[str, Range] = {
+    "price_yuan_per_kwh": Range(-1, 10, "yuan/kWh"),
+    "green_supply_kw": Range(0, 10_000_000, "kW"),
+    "pue": Range(1, 3, ""),
+    "grid_carbon_g_per_kwh": Range(0, 2000, "g/kWh"),
+    "power_cap_kw": Range(0, 10_000_000, "kW"),
+}
+LINK_RANGES: Mapping[str, Range] = {
+    "bandwidth_gbps": Range(0, 1_000_000, "Gbit/s"),
+    "transfer_yuan_per_gb": Range(0, 1000, "yuan/GB"),
+}
+STEP_S = Range(0.001, 366 * 86400, "s")
+RTT_MS = Range(0, 10_000, "ms")
+LOSS = Range(0, 1, "")
+
+
+def judge_number(
+    name: str, value: float, allowed: Range, at: datetime, prefix: str = ""
+) -> Rejection | None:
+    """A rejection of one number, or None."""
+    objection = allowed.objection(value)
+    return Rejection(prefix + name, f"{value:g}", objection, at) if objection else None
+
+
+def judge_series(name: str, series: Series, at: datetime) -> Rejection | None:
+    """A rejection of a whole series for the first value or stamp that is not believable."""
+    if not series.values:
+        return Rejection(name, "[]", "has no values", at)
+    if objection := STEP_S.objection(series.step_s):
+        return Rejection(f"{name}.step_s", f"{series.step_s:g}", objection, at)
+    for index, value in enumerate(series.values):
+        objection = SITE_RANGES[name].objection(value)
+        if objection:
+            return Rejection(f"{name}[{index}]", f"{value:g}", objection, at)
+    return None
+
+
+def judge_rtt(rtt: Rtt, at: datetime) -> Rejection | None:
+    """A rejection of one region's round-trip times, or None."""
+    where = f"rtt[{rtt.region}]"
+    for name, value in (("p50_ms", rtt.p50_ms), ("p95_ms", rtt.p95_ms), ("p99_ms", rtt.p99_ms)):
+        objection = RTT_MS.objection(value)
+        if objection:
+            return Rejection(f"{where}.{name}", f"{value:g}", objection, at)
+    if objection := LOSS.objection(rtt.loss):
+        return Rejection(f"{where}.loss", f"{rtt.loss:g}", objection, at)
+    if not rtt.p50_ms <= rtt.p95_ms <= rtt.p99_ms:
+        told = f"{rtt.p50_ms:g} / {rtt.p95_ms:g} / {rtt.p99_ms:g}"
+        return Rejection(where, told, "percentiles must not fall", at)
+    return None

@@ -1,0 +1,55 @@
+"""Planning rounds and placements as they are remembered."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from scheduler.domain.explanation import Saving
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRecord:
+    """One planning pass. ``jobs`` is the number it saw; ``stages`` are (name, ms of real time);
+    ``reasons`` counts the jobs that were not placed by reason code.
+    """
+
+    id: int
+    at: datetime
+    trigger: str
+    jobs: int
+    placed: int
+    planned: int
+    unplaced: int
+    objective_yuan: float
+    bound_yuan: float
+    gap: float
+    wall_ms: float
+    stages: tuple[tuple[str, float], ...] = ()
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementRecord:
+    """Where and when a job runs, or is planned to run while it has no attempt yet.
+
+    ``nodes[rank]`` runs worker ``rank``. Energy is at the door (PUE included); ``green_share``
+    is the part of it that is green, 0 to 1.
+    """
+
+    job_id: str
+    attempt_id: str | None
+    cluster: str
+    accelerator: str
+    nodes: tuple[str, ...]
+    start_at: datetime
+    end_at: datetime
+    energy_kwh: float
+    green_share: float
+    cost_yuan: float
+    carbon_kg: float
+    saving: Saving | None
+    round_id: int
+
+    @property
+    def committed(self) -> bool:
+        """An attempt exists; else the next round may still decide otherwise."""
+        return self.attempt_id is not None

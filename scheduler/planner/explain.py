@@ -1,0 +1,344 @@
+"""Why every job is where it is: what each pool could have offered beside all other jobs."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+
+from policies.scene import Floats, JobClass
+from scheduler.domain.explanation import Candidate, Explanation, Outcome, Saving
+from scheduler.domain.reason import Reason, ReasonCode
+from scheduler.planner.binding import binding_rows, blocking_reason
+from scheduler.planner.candidates import PRECEDENCE
+from scheduler.planner.duals import Duals
+from scheduler.planner.ledger import Energy, Ledger
+from scheduler.planner.model import Assignment, Choice, Model, Residual
+from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.starting import starts_now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """A round decided. ``residual`` and ``ledger`` hold the whole plan; to explain a job, it is
+    taken out of them, and put back.
+    """
+
+    model: Model
+    assignment: Assignment
+    residual: Residual
+    duals: Duals
+    ledger: Ledger
+    decided_at: datetime
+    objective_yuan: float
+    bound_yuan: float
+    gap: float
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The best start of a feasible pair, given all other jobs."""
+
+    choice: Choice
+    pool: str
+    start_s: float
+    energy: Energy
+    terms: dict[str, float]
+
+    @property
+    def total_yuan(self) -> float:
+        return sum(self.terms.values())
+
+    @property
+    def price_yuan_per_kwh(self) -> float:
+        return self.terms.get("price", 0.0) / self.energy.kwh if self.energy.kwh else 0.0
+
+
+def explain(snapshot: Snapshot, decision: Decision) -> tuple[Explanation, ...]:
+    """One explanation per job of the snapshot, in its order."""
+    made: dict[int, Explanation] = {}
+    for k, klass in enumerate(decision.model.scene.classes):
+        known: dict[Choice | None, Explanation] = {}
+        for i, choice in zip(klass.jobs, decision.assignment[k], strict=True):
+            if choice not in known:
+                known[choice] = _Teller(decision, k, choice).tell()
+            made[i] = replace(known[choice], job_id=snapshot.jobs[i].id)
+    return tuple(made[i] for i in range(len(snapshot.jobs)))
+
+
+class _Teller:
+    """Explains one job of a class with one choice."""
+
+    def __init__(self, decision: Decision, klass: int, choice: Choice | None) -> None:
+        self._decision, self._model = decision, decision.model
+        self._residual, self._ledger = decision.residual, decision.ledger
+        self._k, self._choice = klass, choice
+        self._klass: JobClass = decision.model.scene.classes[klass]
+
+    def tell(self) -> Explanation:
+        if self._choice is not None:
+            self._residual.place(self._choice.pair, self._choice.slot, -1)
+            self._ledger.add(self._choice, -1)
+        explanation = self._tell_alone()
+        if self._choice is not None:
+            self._residual.place(self._choice.pair, self._choice.slot)
+            self._ledger.add(self._choice)
+        return explanation
+
+    def _tell_alone(self) -> Explanation:
+        """With the job itself taken out of the plan."""
+        model, span = self._model, self._model.spans[self._k]
+        excess = self._residual.excess_yuan(self._k)
+        free_yuan = model.cost_yuan[span] + excess
+        yuan = np.where(self._residual.fits(self._k), free_yuan, np.inf)
+        offers: dict[int, Offer] = {}
+        for pair in range(span.start, span.stop):
+            here = yuan[pair - span.start]
+            slot = int(np.argmin(here))
+            if self._choice is not None and self._choice.pair == pair:
+                slot = self._choice.slot
+            elif not np.isfinite(here[slot]):
+                continue
+            pool = int(model.candidates.options.pool[pair])
+            offers[pool] = self._offer(Choice(pair, slot), float(excess[pair - span.start, slot]))
+        chosen = next((o for o in offers.values() if o.choice == self._choice), None)
+        candidates = self._candidates(offers, chosen, free_yuan)
+        outcome, reason = Outcome.UNPLACED, self._why_unplaced(candidates)
+        if chosen is not None:
+            now = starts_now(model, chosen.choice)
+            outcome = Outcome.PLACED if now else Outcome.PLANNED
+            rest = [o for o in offers.values() if o is not chosen]
+            reason = self._why_here(chosen, rest) if now else self._why_later(chosen, yuan, excess)
+        binding = binding_rows(
+            model,
+            self._residual,
+            self._decision.duals,
+            choice=self._choice,
+            span=span,
+            free_yuan=free_yuan,
+        )
+        return Explanation(
+            job_id="",
+            decided_at=self._decision.decided_at,
+            outcome=outcome,
+            reason=reason,
+            candidates=candidates,
+            binding=binding,
+            saving=self._saving(chosen) if chosen else None,
+            round_objective_yuan=self._decision.objective_yuan,
+            round_bound_yuan=self._decision.bound_yuan,
+            round_gap=self._decision.gap,
+        )
+
+    def _offer(self, choice: Choice, excess_yuan: float) -> Offer:
+        options = self._model.candidates.options
+        terms = {
+            name: float(yuan[choice.pair, choice.slot])
+            for name, yuan in self._model.candidates.terms
+        }
+        elastic = next((r.name for r in self._model.families if r.elastic_yuan is not None), "")
+        if excess_yuan:
+            terms[elastic] = terms.get(elastic, 0.0) + excess_yuan
+        return Offer(
+            choice=choice,
+            pool=self._pool_name(int(options.pool[choice.pair])),
+            start_s=float(options.start_s[choice.pair, choice.slot]),
+            energy=self._ledger.energy(choice),
+            terms=terms,
+        )
+
+    def _pool_name(self, pool: int) -> str:
+        where = self._model.scene.pools[pool]
+        return f"{where.cluster}/{where.accelerator or 'cpu'}"
+
+    def _candidates(
+        self, offers: dict[int, Offer], chosen: Offer | None, free_yuan: Floats
+    ) -> tuple[Candidate, ...]:
+        """Chosen first, then by cost, then those ruled out."""
+        made = []
+        for pool in range(len(self._model.scene.pools)):
+            offer = offers.get(pool)
+            if offer is None:
+                made.append(self._ruled_out(pool, free_yuan))
+            else:
+                made.append(self._in_the_running(pool, offer, chosen, offers))
+        made.sort(key=lambda c: (not c.chosen, not c.feasible, c.total_yuan, c.cluster))
+        return tuple(made)
+
+    def _ruled_out(self, pool: int, free_yuan: Floats) -> Candidate:
+        candidates, span = self._model.candidates, self._model.spans[self._k]
+        verdict = int(candidates.pair_verdict[self._k, pool])
+        row = candidates.row_of(self._k, pool) if verdict < 0 else -1
+        if verdict >= 0 or not np.isfinite(free_yuan[row - span.start]).any():
+            reason = candidates.reason(self._model.scene, self._k, pool)
+        else:
+            slot = int(np.argmin(free_yuan[row - span.start]))
+            reason = blocking_reason(self._model, self._residual, Choice(row, slot))
+        where = self._model.scene.pools[pool]
+        return Candidate(
+            cluster=where.cluster,
+            accelerator=where.accelerator,
+            feasible=False,
+            chosen=False,
+            start_at=None,
+            end_at=None,
+            rtt_p95_ms=self._rtt_ms(pool),
+            green_share=0.0,
+            energy_kwh=0.0,
+            carbon_kg=0.0,
+            terms=(),
+            total_yuan=0.0,
+            reason=reason,
+        )
+
+    def _in_the_running(
+        self, pool: int, offer: Offer, chosen: Offer | None, offers: dict[int, Offer]
+    ) -> Candidate:
+        where, scene = self._model.scene.pools[pool], self._model.scene
+        end_s = offer.start_s + float(self._model.candidates.options.run_s[offer.choice.pair])
+        return Candidate(
+            cluster=where.cluster,
+            accelerator=where.accelerator,
+            feasible=True,
+            chosen=offer is chosen,
+            start_at=scene.time_at(offer.start_s),
+            end_at=scene.time_at(end_s),
+            rtt_p95_ms=self._rtt_ms(pool),
+            green_share=offer.energy.green_share,
+            energy_kwh=offer.energy.kwh,
+            carbon_kg=offer.energy.carbon_kg,
+            terms=tuple(offer.terms.items()),
+            total_yuan=offer.total_yuan,
+            reason=self._why_lost(offer, chosen, offers),
+        )
+
+    def _rtt_ms(self, pool: int) -> float | None:
+        rtt = self._model.scene.site_of(pool).site.rtt.get(self._klass.spec.region)
+        return rtt.p95_ms if rtt and np.isfinite(rtt.p95_ms) else None
+
+    def _why_lost(self, offer: Offer, chosen: Offer | None, offers: dict[int, Offer]) -> Reason:
+        if chosen is None:
+            return Reason(ReasonCode.CAPACITY, "Would fit alone, but not beside dearer jobs.")
+        if offer is chosen:
+            return Reason(ReasonCode.CHOSEN, _against(chosen, [*offers.values()]))
+        more = offer.total_yuan - chosen.total_yuan
+        parts = ", ".join(
+            f"{name} {offer.terms.get(name, 0.0) - chosen.terms.get(name, 0.0):+.2f}"
+            for name in dict.fromkeys([*offer.terms, *chosen.terms])
+            if abs(offer.terms.get(name, 0.0) - chosen.terms.get(name, 0.0)) >= 0.005
+        )
+        text = f"{_yuan(more)} dearer than {chosen.pool}"
+        if more < 0:  # the round's work was spent before this move was found
+            text = f"{_yuan(-more)} cheaper than {chosen.pool}, within the gap of the round"
+        return Reason(ReasonCode.DEARER, f"{text}: {parts}." if parts else f"{text}.")
+
+    def _why_here(self, chosen: Offer, rest: list[Offer]) -> Reason:
+        rtt_ms = self._rtt_ms(int(self._model.candidates.options.pool[chosen.choice.pair]))
+        way = "" if rtt_ms is None else f", {rtt_ms:.1f} ms (p95) to {self._klass.spec.region}"
+        text = (
+            f"Starts now at {chosen.pool}: {_figure(chosen.energy.kwh, 3)} kWh at "
+            f"{chosen.price_yuan_per_kwh:.3f} yuan/kWh, {chosen.energy.green_share:.0%} "
+            f"green{way}. "
+        )
+        return Reason(ReasonCode.CHOSEN, text + _against(chosen, rest))
+
+    def _why_later(self, chosen: Offer, yuan: Floats, excess: Floats) -> Reason:
+        """Why a job that has a place does not start now."""
+        scene, span = self._model.scene, self._model.spans[self._k]
+        where = f"Starts at {scene.clock(chosen.start_s)} at {chosen.pool}"
+        if self._klass.ready_s > scene.now_s:
+            text = f"{where}; it may not start before {scene.clock(self._klass.ready_s)}."
+            return Reason(ReasonCode.NOT_YET, text)
+        row = int(np.argmin(yuan[:, 0]))
+        if np.isfinite(yuan[row, 0]):
+            now = self._offer(Choice(span.start + row, 0), float(excess[row, 0]))
+            return _deferred(where, chosen, now)
+        reasons = [self._why_not_now(pair) for pair in range(span.start, span.stop)]
+        reason = max(reasons, key=lambda r: PRECEDENCE[r.code])
+        if reason.code is ReasonCode.GREEN:
+            return Reason(ReasonCode.WAITING_FOR_GREEN, f"{where}. {reason.message}")
+        return Reason(reason.code, f"{where}. {reason.message}")
+
+    def _why_not_now(self, pair: int) -> Reason:
+        candidates = self._model.candidates
+        if candidates.verdict[pair, 0] >= 0:
+            return candidates.start_reason(self._model.scene, pair, 0)
+        if self._residual.blocked[pair, 0]:
+            name = self._pool_name(int(candidates.options.pool[pair]))
+            text = f"The free accelerators of {name} do not lie together as the gang needs them."
+            return Reason(ReasonCode.GANG_FRAGMENTED, text)
+        return blocking_reason(self._model, self._residual, Choice(pair, 0))
+
+    def _why_unplaced(self, candidates: tuple[Candidate, ...]) -> Reason:
+        """The reason of the pool that came nearest, and how many pools each reason ruled out."""
+        if not candidates:
+            return Reason(ReasonCode.NO_CLUSTER, "No cluster with nodes has ever reported.")
+        nearest = max(
+            candidates, key=lambda c: (PRECEDENCE[c.reason.code], -(c.rtt_p95_ms or np.inf))
+        )
+        count = Counter(c.reason.code for c in candidates)
+        told = ", ".join(f"{code} {n}" for code, n in sorted(count.items(), key=_by_precedence))
+        text = f"{nearest.cluster}/{nearest.accelerator or 'cpu'}: {nearest.reason.message}"
+        if len(candidates) > 1:
+            text += f" Of {len(candidates)} pools: {told}."
+        return Reason(nearest.reason.code, text)
+
+    def _saving(self, chosen: Offer) -> Saving | None:
+        """The same IT energy in the origin region; what moving the data costs counts against us."""
+        scene, options = self._model.scene, self._model.candidates.options
+        region = scene.regions.get(self._klass.spec.region)
+        if region is None:
+            return None
+        pool = int(options.pool[chosen.choice.pair])
+        run_s = scene.run_s[self._k, pool] - scene.stage_s[self._k, pool]
+        origin_kwh = float(options.it_kw[chosen.choice.pair] * run_s / 3600) * region.pue
+        return Saving(
+            origin_yuan=origin_kwh * region.price_yuan_per_kwh,
+            yuan=chosen.terms.get("price", 0.0) + chosen.terms.get("transfer", 0.0),
+            origin_carbon_kg=origin_kwh * region.grid_carbon_g_per_kwh / 1000,
+            carbon_kg=chosen.energy.carbon_kg,
+            origin_kwh=origin_kwh,
+            kwh=chosen.energy.kwh,
+        )
+
+
+def _by_precedence(item: tuple[ReasonCode, int]) -> int:
+    return PRECEDENCE[item[0]]
+
+
+def _yuan(amount: float) -> str:
+    return f"{amount:.2f} yuan" if amount >= 0.1 else f"{_figure(amount, 2)} yuan"
+
+
+def _figure(amount: float, digits: int) -> str:
+    """So many significant digits, never as a power of ten; nothing below a millionth."""
+    small = amount if amount >= 1e-6 else 0.0
+    return np.format_float_positional(small, precision=digits, fractional=False, trim="-")
+
+
+def _against(chosen: Offer, others: list[Offer]) -> str:
+    """The chosen's cost beside the next best's."""
+    rest = sorted((o for o in others if o is not chosen), key=lambda o: o.total_yuan)
+    text = f"{_yuan(chosen.total_yuan)} in all"
+    if not rest:
+        return f"{text}; no other pool could take the job."
+    less = rest[0].total_yuan - chosen.total_yuan
+    return f"{text}, {_yuan(max(less, 0.0))} less than {rest[0].pool}, the next best."
+
+
+def _deferred(where: str, chosen: Offer, now: Offer) -> Reason:
+    """The job could start now, but a later slot is cheaper or greener."""
+    cheaper = now.terms.get("price", 0.0) - chosen.terms.get("price", 0.0)
+    greener = now.terms.get("nongreen", 0.0) - chosen.terms.get("nongreen", 0.0)
+    saves = f"saves {_yuan(max(now.total_yuan - chosen.total_yuan, 0.0))}"
+    if greener > cheaper:
+        text = (
+            f"{where}, {chosen.energy.green_share:.0%} green instead of now "
+            f"{now.energy.green_share:.0%} at {now.pool}; {saves}."
+        )
+        return Reason(ReasonCode.WAITING_FOR_GREEN, text)
+    text = (
+        f"{where}, at {chosen.price_yuan_per_kwh:.3f} yuan/kWh instead of now at "
+        f"{now.price_yuan_per_kwh:.3f} at {now.pool}; {saves}."
+    )
+    return Reason(ReasonCode.WAITING_FOR_CHEAPER, text)

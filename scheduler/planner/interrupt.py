@@ -1,0 +1,50 @@
+"""What runs and should stop, to go on later: for a job of higher priority, or for a better place.
+
+After the plan, since both ask what it leaves: who still waits, and what is still free.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from policies.base import Policy
+from scheduler.domain.explanation import Explanation
+from scheduler.domain.reason import Reason
+from scheduler.planner.explain import Decision
+from scheduler.planner.migrate import migrate
+from scheduler.planner.plan import Interruption, Placement
+from scheduler.planner.preempt import preempt
+from scheduler.planner.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """What to stop, and the explanations with what was found meanwhile."""
+
+    interruptions: tuple[Interruption, ...]
+    explanations: tuple[Explanation, ...]
+
+
+def interrupt(
+    snapshot: Snapshot,
+    decision: Decision,
+    placements: Sequence[Placement],
+    explanations: Sequence[Explanation],
+    policies: tuple[Policy, ...],
+) -> Interrupted:
+    """Decides on the running attempts of a planned snapshot. Nothing is moved in a round that makes
+    room, nor while an earlier stop is under way: what it frees or takes is not known yet.
+    """
+    preempted = preempt(snapshot, decision, placements, explanations)
+    interruptions = preempted.interruptions
+    if not interruptions:
+        interruptions = migrate(snapshot, decision, placements, policies)
+    told = []
+    for job, explanation in zip(snapshot.jobs, explanations, strict=True):
+        more = [preempted.told[job.id]] if job.id in preempted.told else []
+        if job.stopped is not None:
+            more.append(f"Stopped before: {job.stopped.message}.")
+        reason = explanation.reason
+        if more:
+            reason = Reason(reason.code, " ".join([reason.message, *more]))
+        told.append(replace(explanation, reason=reason) if more else explanation)
+    return Interrupted(interruptions, tuple(told))

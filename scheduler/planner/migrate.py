@@ -1,0 +1,342 @@
+"""What runs on, but would cost less elsewhere, moving included.
+
+The runs that promise most are looked at as the planner looks at jobs: in a snapshot in which they
+are not running but pending, each once to stay where it is and once to go on elsewhere after its
+grace, beside all that the plan has placed. A move that gains more than it costs is made, a few at a
+time; the others see it as made.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+import numpy as np
+
+from policies.base import Policy
+from policies.scene import Floats, Scene
+from policies.weights import Weights
+from scheduler.domain.job import JobState
+from scheduler.domain.reason import Reason, ReasonCode
+from scheduler.planner.candidates import find_candidates
+from scheduler.planner.explain import Decision
+from scheduler.planner.greedy import empty, loaded
+from scheduler.planner.ledger import Ledger
+from scheduler.planner.model import Assignment, Choice, Residual, build_model
+from scheduler.planner.placements import placement_of
+from scheduler.planner.plan import Interruption, InterruptionKind, Placement
+from scheduler.planner.scene import build_scene, it_power_kw
+from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot
+from scheduler.planner.stopping import likely_lost_s, stop_yuan, under_way
+
+# Runs that are looked at closely in one round.
+LOOKED_AT = 16
+# Nothing starts elsewhere sooner after it was told to stop.
+GRACE_LEAST_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """A run that may move, and how long it would still run where it is; ``work_s`` is its work in
+    that time, at relative speed 1."""
+
+    attempt: RunningAttempt
+    rest_s: float
+    work_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a run would go on, and what that gains per policy."""
+
+    choice: Choice
+    terms: dict[str, float]
+    cost_yuan: float
+
+    @property
+    def net_yuan(self) -> float:
+        return sum(self.terms.values()) - self.cost_yuan
+
+
+def migrate(
+    snapshot: Snapshot,
+    decision: Decision,
+    placements: Sequence[Placement],
+    policies: tuple[Policy, ...],
+) -> tuple[Interruption, ...]:
+    """The moves of a round."""
+    scene = decision.model.scene
+    if len(scene.pools) < 2 or any(under_way(a, snapshot) for a in snapshot.running):
+        return ()
+    movers = _promising(snapshot, scene, _movable(snapshot, scene))
+    if not movers:
+        return ()
+    return _Moving(snapshot, decision, placements, movers, policies).decided()
+
+
+def _movable(snapshot: Snapshot, scene: Scene) -> list[Mover]:
+    """Those that have run for a slot at least: nothing moves twice in a slot."""
+    found, now_at = [], snapshot.now_at
+    for attempt in snapshot.running:
+        if not attempt.stoppable or attempt.state is not JobState.RUNNING:
+            continue
+        spec = attempt.spec
+        rest_s = (attempt.expected_end_at - now_at).total_seconds()
+        speed = spec.speed_on(attempt.accelerator)
+        if speed is None or rest_s <= spec.stop_grace_s:
+            continue
+        if (now_at - attempt.started_at).total_seconds() < snapshot.slot_s:
+            continue
+        if spec.expected_duration_s > (work_s := speed * rest_s):
+            found.append(Mover(attempt, rest_s, work_s))
+    return found
+
+
+def _done_s(mover: Mover, snapshot: Snapshot, weights: Weights) -> float:
+    """The work that it will have behind it elsewhere, at relative speed 1."""
+    attempt, spec = mover.attempt, mover.attempt.spec
+    speed = mover.work_s / mover.rest_s
+    lost_s = speed * likely_lost_s(attempt, snapshot, weights)
+    return max(spec.expected_duration_s - mover.work_s - lost_s, 0.0)
+
+
+def _promising(snapshot: Snapshot, scene: Scene, movers: Sequence[Mover]) -> list[Mover]:
+    """The few that could save most, by the sites' rates alone: all supply green elsewhere, none
+    here."""
+    pools = {(pool.cluster, pool.accelerator): p for p, pool in enumerate(scene.pools)}
+    alike: dict[object, list[Mover]] = defaultdict(list)
+    for mover in movers:
+        attempt, spec = mover.attempt, mover.attempt.spec
+        if (own := pools.get((attempt.cluster, attempt.accelerator))) is not None:
+            alike[own, spec.workers, spec.per_worker, spec.accelerators].append(mover)
+    edges_s = np.concatenate(([scene.now_s], np.arange(1, scene.axis + 1) * scene.slot_s))
+    found: list[tuple[float, str, Mover]] = []
+    for group in alike.values():
+        saved = _most_saved_yuan(scene, pools, group, edges_s)
+        for yuan, mover in zip(saved.tolist(), group, strict=True):
+            if yuan <= scene.weights.moving_yuan:
+                continue
+            net = yuan - scene.weights.moving_yuan
+            net -= stop_yuan(mover.attempt, snapshot, scene.weights)
+            if net > 0:
+                found.append((-net, mover.attempt.attempt_id, mover))
+    return [mover for _, _, mover in sorted(found, key=lambda item: item[:2])[:LOOKED_AT]]
+
+
+def _most_saved_yuan(
+    scene: Scene, pools: dict[tuple[str, str], int], group: Sequence[Mover], edges_s: Floats
+) -> Floats:
+    """Shape (group,); of runs alike, in the same pool."""
+    attempt = group[0].attempt
+    spec, own = attempt.spec, pools[attempt.cluster, attempt.accelerator]
+    own_speed = spec.speed_on(attempt.accelerator) or 1.0
+    ends_s = scene.now_s + np.array([mover.rest_s for mover in group])
+    beyond_h = np.maximum(ends_s - edges_s[-1], 0.0) / 3600
+    least = np.full(len(group), np.inf)
+    here = np.zeros(len(group))
+    for p, pool in enumerate(scene.pools):
+        speed, view = spec.speed_on(pool.accelerator), scene.site_of(p)
+        if speed is None or speed <= 0:
+            continue
+        nongreen = scene.weights.nongreen_yuan_per_kwh if p == own else 0.0
+        rate = (view.price_yuan_per_kwh + nongreen) * view.pue
+        it_kw = it_power_kw(spec, pool.gpu_power_kw, pool.cpu_power_kw) * own_speed / speed
+        summed = np.concatenate(([0.0], np.cumsum(rate * scene.hours)))
+        yuan = it_kw * (np.interp(ends_s, edges_s, summed) + rate[-1] * beyond_h)
+        if p == own:
+            here = yuan
+        else:
+            least = np.minimum(least, yuan)
+    return np.asarray(here - least, dtype=np.float64)
+
+
+class _Moving:
+    """One round's look at some runs, as jobs of a snapshot of their own."""
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        decision: Decision,
+        placements: Sequence[Placement],
+        movers: Sequence[Mover],
+        policies: tuple[Policy, ...],
+    ) -> None:
+        self._snapshot, self._decision, self._movers = snapshot, decision, movers
+        ids = {mover.attempt.attempt_id for mover in movers}
+        placed = {placement.job_id for placement in placements}
+        kept = [i for i, job in enumerate(snapshot.jobs) if job.id in placed]
+        jobs = [snapshot.jobs[i] for i in kept]
+        stays = [_stay(mover, snapshot) for mover in movers]
+        weights = decision.model.scene.weights
+        moves = [_move(mover, snapshot, weights) for mover in movers]
+        what_if = replace(
+            snapshot,
+            jobs=(*jobs, *stays, *moves),
+            running=tuple(a for a in snapshot.running if a.attempt_id not in ids),
+        )
+        scene = build_scene(what_if, weights)
+        self._model = build_model(scene, find_candidates(scene, policies))
+        self._klass = {i: k for k, klass in enumerate(scene.classes) for i in klass.jobs}
+        self._first = len(jobs)
+        assignment = self._as_planned({old: new for new, old in enumerate(kept)})
+        self._stays = [self._staying(m) for m in range(len(movers))]
+        for m, choice in enumerate(self._stays):
+            if choice is not None:
+                self._put(assignment, self._first + m, choice)
+        self._residual: Residual = loaded(self._model, assignment)
+        self._ledger = Ledger(self._model, assignment)
+
+    def _as_planned(self, kept: dict[int, int]) -> Assignment:
+        """The plan's places, as options of this model.
+
+        Args:
+            kept: the new index of each old job that has a place.
+        """
+        before, assignment = self._decision.model, empty(self._model)
+        for klass, choices in zip(before.scene.classes, self._decision.assignment, strict=True):
+            for i, choice in zip(klass.jobs, choices, strict=True):
+                if choice is not None:
+                    pool = int(before.candidates.options.pool[choice.pair])
+                    row = self._model.candidates.row_of(self._klass[kept[i]], pool)
+                    self._put(assignment, kept[i], Choice(row, choice.slot))
+        return assignment
+
+    def _put(self, assignment: Assignment, job: int, choice: Choice) -> None:
+        k = self._klass[job]
+        assignment[k][self._model.scene.classes[k].jobs.index(job)] = choice
+
+    def _staying(self, m: int) -> Choice | None:
+        """The run as it is; None where it could not start any more, and nobody can say what it
+        costs."""
+        attempt, k = self._movers[m].attempt, self._klass[self._first + m]
+        for p, pool in enumerate(self._model.scene.pools):
+            if (pool.cluster, pool.accelerator) == (attempt.cluster, attempt.accelerator):
+                allowed = self._model.candidates.pair_verdict[k, p] < 0
+                return Choice(self._model.candidates.row_of(k, p), 0) if allowed else None
+        return None
+
+    def decided(self) -> tuple[Interruption, ...]:
+        weights, made = self._model.scene.weights, list[Interruption]()
+        for m, mover in enumerate(self._movers):
+            stay = self._stays[m]
+            if stay is None or len(made) >= weights.moves_most:
+                continue
+            self._residual.place(stay.pair, stay.slot, -1)
+            self._ledger.add(stay, -1)
+            move = self._best(m, stay)
+            if move is None:
+                self._residual.place(stay.pair, stay.slot)
+                self._ledger.add(stay)
+                continue
+            job_id = mover.attempt.job_id
+            place = placement_of(job_id, self._model, move.choice, self._ledger, ())
+            done_s = _done_s(mover, self._snapshot, weights)
+            made.append(_interruption(mover, move, place, done_s))
+            self._residual.place(move.choice.pair, move.choice.slot)
+            self._ledger.add(move.choice)
+        return tuple(made)
+
+    def _best(self, m: int, stay: Choice) -> Move | None:
+        """The best move that gains, everything else being where it is."""
+        mover, options = self._movers[m], self._model.candidates.options
+        k = self._klass[self._first + len(self._movers) + m]
+        span, own = self._model.spans[k], int(options.pool[stay.pair])
+        slot = int(self._model.scene.classes[k].ready_s // self._model.scene.slot_s)
+        # What ends where forecasts end is not compared: only what is known counts.
+        axis = self._model.scene.axis
+        if slot >= self._model.scene.slots or options.run.last[stay.pair, 0] >= axis:
+            return None
+        fits = self._residual.fits(k)
+        excess = self._residual.excess_yuan(k)
+        stays = self._terms(stay, float(self._excess_yuan(stay)))
+        best: Move | None = None
+        for row in np.flatnonzero(fits[:, slot]).tolist():
+            choice, pool = Choice(span.start + row, slot), int(options.pool[span.start + row])
+            room = self._decision.model.scene.pools[pool].room(mover.attempt.spec)[slot]
+            beyond = options.run.last[choice.pair, slot] >= axis
+            if pool == own or beyond or room < mover.attempt.spec.workers:
+                continue
+            goes = self._terms(choice, float(excess[row, slot]))
+            move = Move(
+                choice,
+                {name: stays[name] - goes[name] for name in stays},
+                self._cost_yuan(mover, k, pool),
+            )
+            if move.net_yuan > 0 and (best is None or move.net_yuan > best.net_yuan):
+                best = move
+        return best
+
+    def _excess_yuan(self, choice: Choice) -> float:
+        k = int(self._model.candidates.options.klass[choice.pair])
+        row = choice.pair - self._model.spans[k].start
+        return float(self._residual.excess_yuan(k)[row, choice.slot])
+
+    def _terms(self, choice: Choice, excess_yuan: float) -> dict[str, float]:
+        """What an option costs, per policy."""
+        terms = {
+            name: float(yuan[choice.pair, choice.slot])
+            for name, yuan in self._model.candidates.terms
+        }
+        elastic = next((r.name for r in self._model.families if r.elastic_yuan is not None), "")
+        if elastic:
+            terms[elastic] = terms.get(elastic, 0.0) + excess_yuan
+        return terms
+
+    def _cost_yuan(self, mover: Mover, klass: int, pool: int) -> float:
+        scene = self._model.scene
+        stage_s = float(scene.stage_s[klass, pool])
+        stop = stop_yuan(mover.attempt, self._snapshot, scene.weights, stage_s)
+        return scene.weights.moving_yuan + stop
+
+
+def _stay(mover: Mover, snapshot: Snapshot) -> PendingJob:
+    """The rest of a run as a job that starts now, with all it needs there already."""
+    spec = mover.attempt.spec
+    rest = replace(
+        spec,
+        expected_duration_s=mover.work_s,
+        restart_s=0.0,
+        data=(),
+        earliest_start_at=None,
+        deadline_at=None,
+        max_delay_s=0.0,
+        max_rtt_ms=None,
+        must_be_in=(),
+        must_not_be_in=(),
+    )
+    job_id = f"{mover.attempt.attempt_id} stays"
+    return PendingJob(id=job_id, spec=rest, submitted_at=snapshot.now_at)
+
+
+def _move(mover: Mover, snapshot: Snapshot, weights: Weights) -> PendingJob:
+    """The same as a job that goes on from its checkpoint once it has stopped."""
+    grace_s = max(mover.attempt.spec.stop_grace_s, GRACE_LEAST_S)
+    return PendingJob(
+        id=f"{mover.attempt.attempt_id} moves",
+        spec=mover.attempt.spec,
+        submitted_at=snapshot.now_at,
+        not_before_at=snapshot.now_at + timedelta(seconds=grace_s),
+        done_s=_done_s(mover, snapshot, weights),
+    )
+
+
+def _interruption(mover: Mover, move: Move, place: Placement, done_s: float) -> Interruption:
+    attempt, terms = mover.attempt, move.terms
+    parts = ", ".join(f"{name} {yuan:+.2f}" for name, yuan in terms.items() if abs(yuan) >= 0.005)
+    green = f"{place.green_kwh / place.energy_kwh:.0%} green" if place.energy_kwh > 0 else "no load"
+    text = (
+        f"Moved from {attempt.cluster}/{attempt.accelerator or 'cpu'}, where it had "
+        f"{mover.rest_s / 3600:.1f} h to go, to {place.cluster}/{place.accelerator or 'cpu'} "
+        f"({green}): that saves {sum(terms.values()):.2f} yuan ({parts}) and costs "
+        f"{move.cost_yuan:.2f} yuan"
+    )
+    return Interruption(
+        attempt_id=attempt.attempt_id,
+        job_id=attempt.job_id,
+        kind=InterruptionKind.MIGRATE,
+        reason=Reason(ReasonCode.MIGRATED, text),
+        cost_yuan=move.cost_yuan,
+        terms=tuple(terms.items()),
+        place=place,
+        done_s=done_s,
+    )

@@ -1,0 +1,89 @@
+"""What the planner answers."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from scheduler.domain.explanation import Explanation
+from scheduler.domain.reason import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where and when a job is to run. ``nodes[rank]`` is filled for those that start now.
+
+    Energy is at the door (PUE included); ``green_kwh`` of it is allocated from the site's green
+    supply; cost is energy times price, without the weights of waiting and the like.
+    ``green_held_kw`` is the green supply that the job's minimum green share reserves in every
+    slot it runs in.
+    """
+
+    job_id: str
+    cluster: str
+    accelerator: str
+    start_at: datetime
+    end_at: datetime
+    now: bool
+    nodes: tuple[str, ...]
+    energy_kwh: float
+    green_kwh: float
+    green_held_kw: float
+    cost_yuan: float
+    carbon_kg: float
+
+
+class InterruptionKind(StrEnum):
+    """Why an attempt is to stop and its job to go on later."""
+
+    PREEMPT = "PREEMPT"  # for a job of higher priority
+    MIGRATE = "MIGRATE"  # to go on where it costs less
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interruption:
+    """An attempt that is to be stopped, although it could run on.
+
+    ``cost_yuan`` is what stopping it costs; ``terms`` are (policy, yuan) of what that gains, in
+    sum more than the cost. A PREEMPT is one of those that make room for ``for_job`` together: the
+    gain is that of them all. A MIGRATE has the ``place`` where the run would go on after its
+    grace, with ``done_s`` seconds of work (at relative speed 1) behind it.
+    """
+
+    attempt_id: str
+    job_id: str
+    kind: InterruptionKind
+    reason: Reason
+    cost_yuan: float
+    terms: tuple[tuple[str, float], ...]
+    for_job: str = ""
+    place: Placement | None = None
+    done_s: float = 0.0
+
+    @property
+    def gain_yuan(self) -> float:
+        return sum(yuan for _, yuan in self.terms)
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """How long a stage of the round took, in ms of real time; filled by the caller's timer."""
+
+    name: str
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A round's answer. Every job of the snapshot has one explanation; jobs with a place have one
+    placement. ``objective_yuan`` and ``bound_yuan`` include the penalty of the unplaced, but not
+    of jobs that could start nowhere at any time, which would only flatter the gap. ``gap`` is
+    (objective - bound) / |objective|, 0 when there is nothing to plan.
+    """
+
+    placements: tuple[Placement, ...]
+    explanations: tuple[Explanation, ...]
+    objective_yuan: float
+    bound_yuan: float
+    gap: float
+    stages: tuple[StageTime, ...] = ()
+    interruptions: tuple[Interruption, ...] = ()

@@ -1,0 +1,173 @@
+"""Who is first in line: the few pending jobs that a quick round plans between two whole ones.
+
+A whole round over thousands of jobs takes a second or more, too long for an accelerator that has
+just fallen free. Quick rounds are the same planner over the front of the line.
+
+Jobs stand in line by priority, then by age. Jobs of one kind are alike in everything that a
+placement may look at; of each kind the front holds as many as what is free could start, at least
+one, and the first ``FRONT_MOST`` of all kinds together. So whatever a quick round starts overtakes
+no job that is more urgent and could have been started instead: that one was planned beside it, or
+stands behind as many of its kind as there is room for. A job that the last whole round put off to
+a cheaper or greener time, or that no cluster may run, is not in line; but those whose time comes
+soonest are planned as well, so that their places are counted with.
+"""
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from heapq import merge, nsmallest
+from itertools import islice
+from operator import attrgetter
+
+from scheduler.domain.explanation import Explanation
+from scheduler.domain.fleet import Node, NodeLifecycle
+from scheduler.domain.job import Job, JobSpec, JobState
+from scheduler.domain.reason import ReasonCode
+from scheduler.domain.round import PlacementRecord
+
+FRONT_MOST = 32
+SOON_MOST = 16
+# Of these a job waits by choice, or for something else than room: it is not in line.
+NOT_FOR_ROOM = frozenset(
+    {
+        ReasonCode.NO_CLUSTER,
+        ReasonCode.NO_SUCH_ACCELERATOR,
+        ReasonCode.TOO_BIG,
+        ReasonCode.RESIDENCY,
+        ReasonCode.LATENCY,
+        ReasonCode.LATENCY_UNKNOWN,
+        ReasonCode.GREEN,
+        ReasonCode.DEADLINE,
+        ReasonCode.DATA,
+        ReasonCode.NOT_YET,
+        ReasonCode.WAITING_FOR_CHEAPER,
+        ReasonCode.WAITING_FOR_GREEN,
+    }
+)
+# What a job does, and what becomes of it, is nothing to a placement.
+_NO_MATTER = {
+    *("name", "work", "env", "working_dir_sha256", "array", "max_attempts", "on_unreachable"),
+    *("interruptible", "stop_grace_s", "checkpoint_uri", "checkpoint_interval_s"),
+}
+_MATTERS = attrgetter(*(field.name for field in fields(JobSpec) if field.name not in _NO_MATTER))
+
+Kind = tuple[object, ...]
+Place = tuple[int, datetime, str]  # in line, the first is the most urgent
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """What no attempt holds on the nodes that take work: accelerators by model, and cores."""
+
+    gpus: Mapping[str, int]
+    cpus: float
+
+    def room(self, spec: JobSpec) -> int:
+        """How many jobs of a spec could start at the very most, at least 1."""
+        shape = spec.per_worker
+        if shape.gpus:
+            found = sum(n for model, n in self.gpus.items() if spec.speed_on(model) is not None)
+            return max(1, found // (shape.gpus * spec.workers))
+        return max(1, int(self.cpus / (shape.cpus * spec.workers)))
+
+
+def free(nodes: Iterable[Node], jobs: Iterable[Job]) -> Free:
+    """What the live attempts of jobs leave."""
+    ready = {node.id: node for node in nodes if node.lifecycle is NodeLifecycle.READY}
+    gpus: dict[str, int] = defaultdict(int)
+    for node in ready.values():
+        gpus[node.accelerator] += node.gpus
+    cpus = sum(node.cpus for node in ready.values())
+    for job in jobs:
+        if not job.state.live or job.attempt is None:
+            continue
+        for name in job.attempt.nodes:
+            if name in ready:
+                gpus[ready[name].accelerator] -= job.spec.per_worker.gpus
+                cpus -= job.spec.per_worker.cpus
+    return Free(gpus, cpus)
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """``job_ids`` of a quick round. Where all of ``rows[i]`` are started, there may be room for
+    those that stand behind them."""
+
+    job_ids: frozenset[str]
+    rows: tuple[frozenset[str], ...]
+
+    def asks_for_more(self, started: Collection[str]) -> bool:
+        """Whether another quick round may start more."""
+        return any(row <= {*started} for row in self.rows)
+
+
+class Line:
+    """The pending jobs in line, by kind."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._kinds: dict[Kind, list[Place]] = {}
+        self._jobs: dict[str, tuple[Kind, Place, Job]] = {}
+        for job in jobs:
+            self.follow(job)
+
+    def follow(self, job: Job) -> bool:
+        """Takes in what became of a job; tells whether it is the only one of its kind to wait."""
+        self._leave(job.id)
+        if job.state is not JobState.PENDING:
+            return False
+        kind = (_MATTERS(job.spec), job.done_s)
+        place = (-job.spec.priority, job.created_at, job.id)
+        self._jobs[job.id] = (kind, place, job)
+        alike = self._kinds.setdefault(kind, [])
+        insort(alike, place)
+        return len(alike) == 1
+
+    def front(
+        self,
+        sound: Collection[str],
+        *,
+        now_at: datetime,
+        free: Free,
+        explained: Mapping[str, Explanation],
+        planned: Mapping[str, PlacementRecord],
+    ) -> Front:
+        """The jobs that a quick round is to plan, of those that are ``sound``, given what the
+        last whole round thought of each."""
+
+        def in_line(place: Place) -> bool:
+            job = self._jobs[place[2]][2]
+            known = explained.get(job.id)
+            return (
+                job.id in sound
+                and (known is None or known.reason.code not in NOT_FOR_ROOM)
+                and (job.not_before_at is None or job.not_before_at <= now_at)
+                and (job.spec.earliest_start_at is None or job.spec.earliest_start_at <= now_at)
+            )
+
+        rows = []
+        for alike in self._kinds.values():
+            room = free.room(self._jobs[alike[0][2]][2].spec)
+            rows.append([*islice(filter(in_line, alike), room)])
+        first = [*islice(merge(*rows), FRONT_MOST)]
+        inside = frozenset(job_id for _, _, job_id in first)
+        later = (
+            (record.start_at, job_id)
+            for job_id, record in planned.items()
+            if job_id in sound and explained[job_id].reason.code in NOT_FOR_ROOM
+        )
+        soon = (job_id for _, job_id in nsmallest(SOON_MOST, later))
+        full = [row for row in (frozenset(i for _, _, i in row) for row in rows) if row <= inside]
+        if len(first) == FRONT_MOST:
+            full.append(inside)
+        return Front(inside.union(soon), tuple(row for row in full if row))
+
+    def _leave(self, job_id: str) -> None:
+        if (known := self._jobs.pop(job_id, None)) is None:
+            return
+        kind, place, _ = known
+        alike = self._kinds[kind]
+        del alike[bisect_left(alike, place)]
+        if not alike:
+            del self._kinds[kind]

@@ -1,0 +1,203 @@
+"""Node messages: wire ↔ domain."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from scheduler.clock import Clock
+from scheduler.dispatch.verdict import Seen
+from scheduler.domain.arrays import Progress
+from scheduler.domain.fleet import Link, Rejection, Rtt
+from scheduler.domain.job import AttemptState
+from scheduler.domain.reason import Reason, ReasonCode
+from scheduler.domain.series import Series
+from scheduler.rpc import convert_jobs
+from scheduler.state.fleet import Identity, NodeView
+from westward.v1 import job_pb2, node_pb2, placement_pb2
+
+_STATES = {
+    number: name.removeprefix("ATTEMPT_STATE_") for name, number in job_pb2.AttemptState.items()
+}
+
+
+class GarbledError(Exception):
+    """A message that makes no sense; names the field and its value."""
+
+
+def identity(hello: node_pb2.Hello) -> Identity:
+    """Who the agent says it is.
+
+    Raises:
+        GarbledError: a name is missing or unfit.
+    """
+    for field in ("node_id", "cluster", "incarnation"):
+        value = getattr(hello, field)
+        if not value or len(value) > 128 or not value.isprintable() or "/" in value:
+            raise GarbledError(
+                f"hello.{field} = {value!r}: 1 to 128 printable characters without /"
+            )
+    return Identity(
+        node_id=hello.node_id,
+        cluster=hello.cluster,
+        head=hello.head,
+        agent_version=_text(hello.agent_version, 64),
+        incarnation=hello.incarnation,
+    )
+
+
+def node_facts(facts: node_pb2.NodeFacts) -> Mapping[str, Any]:
+    """Names and values of ``Node`` fields."""
+    return {
+        "accelerator": _text(facts.accelerator, 64),
+        "gpus": facts.gpus,
+        "cpus": facts.cpus,
+        "memory_gb": facts.memory_gb,
+        "gpu_power_kw": facts.gpu_power_kw,
+        "cpu_power_kw": facts.cpu_power_kw,
+        "cpu_load": facts.cpu_load,
+    }
+
+
+def _series(name: str, series: node_pb2.Series) -> Series:
+    start_at = _time(f"site.{name}.start_at", series.start_at)
+    return Series(start_at, series.step_s, tuple(series.values), _text(series.source, 256))
+
+
+def site_facts(facts: node_pb2.SiteFacts) -> Mapping[str, Any]:
+    """Names and values of ``Site`` fields; only what the message carries.
+
+    Raises:
+        GarbledError: a series begins at no time.
+    """
+    told: dict[str, Any] = {
+        "province": _text(facts.province, 128),
+        "grid_carbon_g_per_kwh": facts.grid_carbon_g_per_kwh,
+        "power_cap_kw": facts.power_cap_kw if facts.HasField("power_cap_kw") else None,
+        "links": tuple(
+            Link(_text(link.peer, 128), link.bandwidth_gbps, link.transfer_yuan_per_gb)
+            for link in facts.links
+        ),
+    }
+    if facts.HasField("price_yuan_per_kwh"):
+        told["price_yuan_per_kwh"] = _series("price_yuan_per_kwh", facts.price_yuan_per_kwh)
+    if facts.HasField("green_supply_kw"):
+        told["green_supply_kw"] = _series("green_supply_kw", facts.green_supply_kw)
+    if facts.HasField("pue"):
+        told["pue"] = _series("pue", facts.pue)
+    return told
+
+
+def rtt(facts: node_pb2.RttFacts) -> Rtt:
+    """Round-trip times to one region."""
+    return Rtt(
+        region=facts.region[:128],
+        p50_ms=facts.p50_ms,
+        p95_ms=facts.p95_ms,
+        p99_ms=facts.p99_ms,
+        loss=facts.loss,
+        samples=facts.samples,
+    )
+
+
+def rtt_facts(measured: Rtt) -> node_pb2.RttFacts:
+    """The same, for the wire."""
+    return node_pb2.RttFacts(
+        region=measured.region,
+        p50_ms=measured.p50_ms,
+        p95_ms=measured.p95_ms,
+        p99_ms=measured.p99_ms,
+        loss=measured.loss,
+        samples=measured.samples,
+    )
+
+
+def rejection(refused: Rejection) -> node_pb2.FieldRejection:
+    """A field that was not believed, for the wire."""
+    return node_pb2.FieldRejection(field=refused.field, value=refused.value, reason=refused.reason)
+
+
+def seen(attempt: node_pb2.ObservedAttempt) -> Seen:
+    """An observed attempt. Of what only newer agents say, a reason code counts as WORKER_LOST and a
+    state as STARTING: the attempt is there, and nothing more is known of it.
+
+    Raises:
+        GarbledError: no attempt id, no state, or a time that is none.
+    """
+    name = _STATES.get(attempt.state, "STARTING")
+    if not attempt.attempt_id or name == "UNSPECIFIED":
+        raise GarbledError(
+            f"observed attempt {attempt.attempt_id!r} in state {name}: both are needed"
+        )
+    reason: Reason | None = None
+    if attempt.HasField("reason"):
+        known = attempt.reason.code in ReasonCode.__members__
+        code = ReasonCode(attempt.reason.code) if known else ReasonCode.WORKER_LOST
+        reason = Reason(code, attempt.reason.message[:4096].replace("\0", ""))
+    return Seen(
+        attempt_id=attempt.attempt_id,
+        epoch=attempt.epoch,
+        state=AttemptState(name),
+        started_at=_when(attempt, "started_at"),
+        ended_at=_when(attempt, "ended_at"),
+        exit_code=attempt.exit_code if attempt.HasField("exit_code") else None,
+        reason=reason,
+        tasks=_progress(attempt.tasks) if attempt.HasField("tasks") else None,
+    )
+
+
+def _progress(told: node_pb2.TaskProgress) -> Progress:
+    return Progress(told.succeeded, told.failed, told.running)
+
+
+def _when(attempt: node_pb2.ObservedAttempt, field: str) -> datetime | None:
+    if not attempt.HasField(field):  # type: ignore[arg-type]
+        return None
+    return _time(f"observed attempt {attempt.attempt_id!r}: {field}", getattr(attempt, field))
+
+
+def _time(where: str, stamp: Timestamp) -> datetime:
+    try:
+        return convert_jobs.when(stamp)
+    except ValueError as error:
+        raise GarbledError(f"{where}: {error}") from error
+
+
+def _text(told: str, most: int) -> str:
+    """What people may be shown, and databases will take."""
+    return "".join(filter(str.isprintable, told[:most]))
+
+
+def node_view(view: NodeView, gpus_busy: int) -> placement_pb2.Node:
+    """A node as operators see it."""
+    node = view.node
+    lifecycle = placement_pb2.NodeLifecycle.Value(f"NODE_LIFECYCLE_{node.lifecycle.value}")
+    return placement_pb2.Node(
+        id=node.id,
+        cluster=node.cluster,
+        head=node.head,
+        lifecycle=lifecycle,
+        facts=node_pb2.NodeFacts(
+            accelerator=node.accelerator,
+            gpus=node.gpus,
+            cpus=node.cpus,
+            memory_gb=node.memory_gb,
+            gpu_power_kw=node.gpu_power_kw,
+            cpu_power_kw=node.cpu_power_kw,
+            cpu_load=node.cpu_load,
+        ),
+        gpus_busy=gpus_busy,
+        silent_s=view.silent_s,
+        agent_version=node.agent_version,
+        rejections=[rejection(refused) for refused in view.rejections],
+    )
+
+
+def power_clock(clock: Clock) -> node_pb2.PowerClock:
+    """The power clock as of now, so that the other side can go on by itself."""
+    return node_pb2.PowerClock(
+        speedup=clock.speedup,
+        real_at=convert_jobs.stamp(datetime.now(UTC)),
+        clock_at=convert_jobs.stamp(clock.now()),
+    )

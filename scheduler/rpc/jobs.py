@@ -1,0 +1,394 @@
+"""Jobs: submitted, listed, watched, cancelled, and their logs."""
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Protocol
+
+import grpc
+
+from scheduler.clock import Clock
+from scheduler.domain.fleet import Node
+from scheduler.domain.job import Job, JobSpec, JobState
+from scheduler.domain.reason import Reason
+from scheduler.domain.validation import NAME_MOST, Violation, violations
+from scheduler.planner.snapshot import PlannedStart
+from scheduler.rpc import job_watch
+from scheduler.rpc.arrays import ArrayCalls, one_job
+from scheduler.rpc.convert_jobs import (
+    MalformedError,
+    event_to_pb,
+    job_to_pb,
+    log_piece_to_pb,
+    reason_to_pb,
+    spec_from_pb,
+    stamp,
+    state_from_pb,
+    task_counts_to_pb,
+)
+from scheduler.rpc.errors import StatusError, answers, invalid, status_error
+from scheduler.state import arrays, wishes
+from scheduler.state.ids import is_array_id
+from scheduler.state.jobs import JobBook, KeyConflictError, is_repeat
+from scheduler.store import Store
+from scheduler.store.blobs import SIZE_MOST_BYTES
+from scheduler.store.errors import StoreError
+from scheduler.store.jobs import JobFilter
+from westward.v1 import job_pb2, job_pb2_grpc
+
+SPEC_MOST_BYTES = 512 * 1024
+REASON_MOST = 1024
+PAGE_DEFAULT = 100
+PAGE_MOST = 1000
+# One transaction of a batch, and all that one answer has room for.
+BATCH_CHUNK = 250
+BATCH_MOST = 10_000
+SHA256_DIGITS = 64
+
+
+class World(Protocol):
+    """What is known of the rest when a job comes in or is shown."""
+
+    # Whether there is a place for the checkpoints of jobs that name none.
+    keeps_checkpoints: bool
+
+    def region_names(self) -> Collection[str]:
+        """Origin regions."""
+        ...
+
+    def place_names(self) -> Collection[str]:
+        """Clusters, and the provinces they lie in."""
+        ...
+
+    def nodes(self) -> Sequence[Node]:
+        """All known nodes."""
+        ...
+
+    def planned_start(self, job_id: str) -> PlannedStart | None:
+        """Where the last round means to start a pending job."""
+        ...
+
+    def waits_because(self, job_id: str) -> Reason | None:
+        """Why the last round left a job pending."""
+        ...
+
+    async def force_retry(self, job_id: str, reason: str, actor: str) -> Job:
+        """Gives up on an attempt whose cluster is silent."""
+        ...
+
+
+class JobServicer(job_pb2_grpc.JobServiceServicer):
+    """Converts, calls the job book and the store, answers."""
+
+    def __init__(self, book: JobBook, store: Store, world: World, clock: Clock) -> None:
+        self._book = book
+        self._store = store
+        self._world = world
+        self._clock = clock
+        self._arrays = ArrayCalls(book, store.logs, clock)
+        # Whoever follows a job's logs must also see that it moved on.
+        book.on_step(lambda step: store.logs.signal.notify(step.job.id))
+
+    @answers
+    async def Submit(
+        self,
+        request: job_pb2.SubmitRequest,
+        context: grpc.aio.ServicerContext[job_pb2.SubmitRequest, job_pb2.SubmitResponse],
+    ) -> job_pb2.SubmitResponse:
+        accepted = await self._accept(request)
+        if isinstance(accepted, Job):
+            return job_pb2.SubmitResponse(job=self._shown(accepted), existed=True)
+        if accepted.array is not None:
+            chunks, existed = await self._book.submit_array(
+                accepted, request.idempotency_key or None
+            )
+            return job_pb2.SubmitResponse(job=self._shown(chunks[0]), existed=existed)
+        job, existed = await self._book.submit(accepted, request.idempotency_key or None)
+        return job_pb2.SubmitResponse(job=self._shown(job), existed=existed)
+
+    @answers
+    async def SubmitBatch(
+        self,
+        request_iterator: AsyncIterator[job_pb2.SubmitBatchRequest],
+        context: grpc.aio.ServicerContext[job_pb2.SubmitBatchRequest, job_pb2.SubmitBatchResponse],
+    ) -> job_pb2.SubmitBatchResponse:
+        response = job_pb2.SubmitBatchResponse()
+        chunk: list[job_pb2.SubmitBatchRequest] = []
+        async for request in request_iterator:
+            if len(response.results) + len(chunk) >= BATCH_MOST:
+                response.results.extend(await self._submit_chunk(chunk))
+                chunk = []
+                text = f"a batch takes {BATCH_MOST} items; send this one in another batch"
+                full = StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+                response.results.append(_failed(full))
+                continue
+            chunk.append(request)
+            if len(chunk) == BATCH_CHUNK:
+                response.results.extend(await self._submit_chunk(chunk))
+                chunk = []
+        response.results.extend(await self._submit_chunk(chunk))
+        return response
+
+    @answers
+    async def UploadWorkingDir(
+        self,
+        request_iterator: AsyncIterator[job_pb2.UploadWorkingDirRequest],
+        context: grpc.aio.ServicerContext[
+            job_pb2.UploadWorkingDirRequest, job_pb2.UploadWorkingDirResponse
+        ],
+    ) -> job_pb2.UploadWorkingDirResponse:
+        first = await anext(aiter(request_iterator), job_pb2.UploadWorkingDirRequest())
+        if len(first.sha256) != SHA256_DIGITS or set(first.sha256) - set("0123456789abcdef"):
+            text = f"{first.sha256[:80]!r} is not a SHA-256; send its 64 hex digits first"
+            raise invalid([Violation("sha256", text)])
+        if not 0 < first.size_bytes <= SIZE_MOST_BYTES:
+            text = (
+                f"{first.size_bytes} is not within 1 to {SIZE_MOST_BYTES} (64 MiB); leave large "
+                "data out of the working directory and name it under data"
+            )
+            raise invalid([Violation("size_bytes", text)])
+
+        async def chunks() -> AsyncIterator[bytes]:
+            yield first.data
+            async for request in request_iterator:
+                yield request.data
+
+        existed = await self._store.blobs.put(first.sha256, first.size_bytes, chunks())
+        return job_pb2.UploadWorkingDirResponse(sha256=first.sha256, existed=existed)
+
+    @answers
+    async def Get(
+        self,
+        request: job_pb2.GetRequest,
+        context: grpc.aio.ServicerContext[job_pb2.GetRequest, job_pb2.GetResponse],
+    ) -> job_pb2.GetResponse:
+        [job, *_] = await arrays.expand(self._book, [request.job_id])
+        events = await self._store.jobs.events(job.id) if request.include_events else []
+        return job_pb2.GetResponse(job=self._shown(job), events=map(event_to_pb, events))
+
+    @answers
+    async def List(
+        self,
+        request: job_pb2.ListRequest,
+        context: grpc.aio.ServicerContext[job_pb2.ListRequest, job_pb2.ListResponse],
+    ) -> job_pb2.ListResponse:
+        wanted = JobFilter(
+            states=frozenset(map(state_from_pb, request.states)),
+            tenant=request.tenant,
+            region=request.region,
+            cluster=request.cluster,
+            array_id=request.array_id,
+            name_prefix=request.name_prefix,
+        )
+        size = min(request.page_size or PAGE_DEFAULT, PAGE_MOST)
+        # One more than asked for tells whether there is a next page.
+        jobs = await self._store.jobs.page(wanted, request.page_token or None, size + 1)
+        return job_pb2.ListResponse(
+            jobs=map(self._shown, jobs[:size]),
+            next_page_token=jobs[size - 1].id if len(jobs) > size else "",
+        )
+
+    @answers
+    async def Watch(
+        self,
+        request: job_pb2.WatchRequest,
+        context: grpc.aio.ServicerContext[job_pb2.WatchRequest, job_pb2.WatchResponse],
+    ) -> AsyncIterator[job_pb2.WatchResponse]:
+        changes = job_watch.changes(self._book, request)
+        async with aclosing(changes) as told:
+            async for job, event in told:
+                yield job_pb2.WatchResponse(
+                    job=self._shown(job), event=event_to_pb(event) if event is not None else None
+                )
+
+    @answers
+    async def Cancel(
+        self,
+        request: job_pb2.CancelRequest,
+        context: grpc.aio.ServicerContext[job_pb2.CancelRequest, job_pb2.CancelResponse],
+    ) -> job_pb2.CancelResponse:
+        reason = _judged_reason(request.reason)
+        if is_array_id(request.job_id):
+            job = await arrays.cancel(self._book, request.job_id, reason)
+        else:
+            job = await self._book.cancel(request.job_id, reason)
+        return job_pb2.CancelResponse(job=self._shown(job))
+
+    @answers
+    async def Suspend(
+        self,
+        request: job_pb2.SuspendRequest,
+        context: grpc.aio.ServicerContext[job_pb2.SuspendRequest, job_pb2.SuspendResponse],
+    ) -> job_pb2.SuspendResponse:
+        job_id = one_job(request.job_id, "suspended")
+        job = await wishes.suspend(self._book, job_id, _judged_reason(request.reason))
+        return job_pb2.SuspendResponse(job=self._shown(job))
+
+    @answers
+    async def Resume(
+        self,
+        request: job_pb2.ResumeRequest,
+        context: grpc.aio.ServicerContext[job_pb2.ResumeRequest, job_pb2.ResumeResponse],
+    ) -> job_pb2.ResumeResponse:
+        job_id = one_job(request.job_id, "resumed")
+        job = await wishes.resume(self._book, job_id, _judged_reason(request.reason))
+        return job_pb2.ResumeResponse(job=self._shown(job))
+
+    @answers
+    async def ForceRetry(
+        self,
+        request: job_pb2.ForceRetryRequest,
+        context: grpc.aio.ServicerContext[job_pb2.ForceRetryRequest, job_pb2.ForceRetryResponse],
+    ) -> job_pb2.ForceRetryResponse:
+        reason = _judged_reason(request.reason)
+        job_id = one_job(request.job_id, "given up on")
+        job = await self._world.force_retry(job_id, reason, "user")
+        return job_pb2.ForceRetryResponse(job=self._shown(job))
+
+    @answers
+    async def Logs(
+        self,
+        request: job_pb2.LogsRequest,
+        context: grpc.aio.ServicerContext[job_pb2.LogsRequest, job_pb2.LogsResponse],
+    ) -> AsyncIterator[job_pb2.LogsResponse]:
+        async with aclosing(self._arrays.pieces(request)) as pieces:
+            async for piece in pieces:
+                yield log_piece_to_pb(piece)
+
+    @answers
+    async def ListTasks(
+        self,
+        request: job_pb2.ListTasksRequest,
+        context: grpc.aio.ServicerContext[job_pb2.ListTasksRequest, job_pb2.ListTasksResponse],
+    ) -> job_pb2.ListTasksResponse:
+        return await self._arrays.list_tasks(request)
+
+    def _shown(self, job: Job) -> job_pb2.Job:
+        message = job_to_pb(job)
+        if job.spec.array is not None:
+            message.tasks.CopyFrom(task_counts_to_pb(self._book.progress.counts(job)))
+        if job.state is not JobState.PENDING:
+            return message
+        if (waits := self._world.waits_because(job.id)) is not None:
+            message.reason.CopyFrom(reason_to_pb(waits))
+        if (planned := self._world.planned_start(job.id)) is not None:
+            message.planned_cluster = planned.cluster
+            message.planned_start_at.CopyFrom(stamp(planned.start_at))
+        return message
+
+    async def _accept(
+        self, request: job_pb2.SubmitRequest | job_pb2.SubmitBatchRequest
+    ) -> JobSpec | Job:
+        """The spec, if it is a good one; or the job that an earlier try has made of it, even if
+        it would be refused by now, e.g. for its deadline.
+
+        Raises:
+            StatusError: INVALID_ARGUMENT with everything that is wrong.
+        """
+        key = request.idempotency_key
+        faults = list(_judged_key(key))
+        size = request.spec.ByteSize()
+        if size > SPEC_MOST_BYTES:
+            text = f"{size} bytes are over {SPEC_MOST_BYTES}; move data into the working directory"
+            raise invalid([*faults, Violation("spec", text)])
+        try:
+            spec = spec_from_pb(request.spec)
+        except MalformedError as error:
+            raise invalid([*faults, *_within_spec(error.violations)]) from error
+        faults += _within_spec(await self._violations(spec))
+        if not faults:
+            return spec
+        known = await self._store.jobs.find_key(spec.tenant, key) if key else None
+        if known is not None and await self._is_repeat(known, spec):
+            return known
+        raise invalid(faults)
+
+    async def _is_repeat(self, known: Job, spec: JobSpec) -> bool:
+        siblings = await self._book.chunks(known.array_id) if known.array_id else [known]
+        return is_repeat(siblings, spec)
+
+    async def _violations(self, spec: JobSpec) -> list[Violation]:
+        found = violations(
+            spec,
+            now_at=self._clock.now(),
+            regions=self._world.region_names(),
+            places=self._world.place_names(),
+            nodes=self._world.nodes(),
+        )
+        if spec.interruptible and not (spec.checkpoint_uri or self._world.keeps_checkpoints):
+            text = "an interruptible job needs one; the scheduler has no checkpoint_uri of its own"
+            found.append(Violation("checkpoint_uri", text))
+        sha256 = spec.working_dir_sha256
+        if sha256 and await self._store.blobs.size_bytes(sha256) is None:
+            text = f"no working directory {sha256[:80]} is stored; upload it first"
+            found.append(Violation("working_dir_sha256", text))
+        return found
+
+    async def _submit_chunk(
+        self, chunk: Sequence[job_pb2.SubmitBatchRequest]
+    ) -> list[job_pb2.SubmitResult]:
+        """Stores the good ones in one transaction; one result per item, in order."""
+        results: dict[int, job_pb2.SubmitResult] = {}
+        good: dict[int, tuple[JobSpec, str | None]] = {}
+        for at, request in enumerate(chunk):
+            try:
+                spec = await self._accept(request)
+            except (StatusError, StoreError) as error:
+                results[at] = _failed(error)
+            else:
+                if isinstance(spec, Job):
+                    results[at] = job_pb2.SubmitResult(job_id=spec.array_id or spec.id)
+                elif spec.array is not None:
+                    results[at] = await self._submit_array(spec, request.idempotency_key or None)
+                else:
+                    good[at] = (spec, request.idempotency_key or None)
+        try:
+            stored = await self._book.submit_many(list(good.values())) if good else []
+        except StoreError as error:
+            results.update((at, _failed(error)) for at in good)
+        else:
+            for at, outcome in zip(good, stored, strict=True):
+                if isinstance(outcome, Exception):
+                    results[at] = _failed(outcome)
+                else:
+                    results[at] = job_pb2.SubmitResult(job_id=outcome[0].id)
+        return [results[at] for at in range(len(chunk))]
+
+    async def _submit_array(self, spec: JobSpec, key: str | None) -> job_pb2.SubmitResult:
+        try:
+            [first, *_], _ = await self._book.submit_array(spec, key)
+        except (KeyConflictError, StoreError) as error:
+            return _failed(error)
+        return job_pb2.SubmitResult(job_id=first.array_id or first.id)
+
+
+def _judged_reason(reason: str) -> str:
+    if len(reason) > REASON_MOST:
+        text = f"{len(reason)} characters are over {REASON_MOST}; shorten it"
+        raise invalid([Violation("reason", text)])
+    return reason
+
+
+def _judged_key(key: str) -> list[Violation]:
+    if len(key) <= NAME_MOST and key.isprintable():
+        return []
+    text = f"{key[:NAME_MOST]!r} is no use; at most {NAME_MOST} printable characters"
+    return [Violation("idempotency_key", text)]
+
+
+def _within_spec(found: Sequence[Violation]) -> list[Violation]:
+    return [replace(violation, field=f"spec.{violation.field}") for violation in found]
+
+
+def _failed(error: Exception) -> job_pb2.SubmitResult:
+    failure = status_error(error)
+    return job_pb2.SubmitResult(
+        error=job_pb2.SubmitError(
+            code=failure.number,
+            message=failure.message,
+            violations=[
+                job_pb2.FieldViolation(field=v.field, description=v.description)
+                for v in failure.violations
+            ],
+        )
+    )

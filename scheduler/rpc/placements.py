@@ -1,0 +1,173 @@
+"""Where jobs are, why, and what is known of the world."""
+
+from collections.abc import Mapping
+
+import grpc
+
+from scheduler.clock import Clock
+from scheduler.domain.fleet import Node, Site
+from scheduler.domain.job import Job, JobState
+from scheduler.domain.round import PlacementRecord
+from scheduler.planning.loop import PlanningLoop
+from scheduler.rpc import convert_jobs, convert_nodes, convert_placements
+from scheduler.rpc.errors import answers, not_found
+from scheduler.state.fleet import Fleet
+from scheduler.state.jobs import JobBook
+from scheduler.store import Store
+from westward.v1 import placement_pb2, placement_pb2_grpc
+
+ROUNDS_DEFAULT = 20
+ROUNDS_MOST = 1000
+
+Context = grpc.aio.ServicerContext
+
+
+class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
+    """Converts, asks, answers."""
+
+    def __init__(
+        self, *, book: JobBook, fleet: Fleet, loop: PlanningLoop, store: Store, clock: Clock
+    ) -> None:
+        self._book = book
+        self._fleet = fleet
+        self._loop = loop
+        self._store = store
+        self._clock = clock
+
+    @answers
+    async def Explain(
+        self,
+        request: placement_pb2.ExplainRequest,
+        context: Context[placement_pb2.ExplainRequest, placement_pb2.ExplainResponse],
+    ) -> placement_pb2.ExplainResponse:
+        job = await self._book.get(request.job_id)
+        found = self._loop.explanation(job.id) or await self._store.rounds.explanation(job.id)
+        if found is None:
+            raise not_found(f"job {job.id} has not been seen by a planning round yet; ask again")
+        explanation = convert_placements.explanation_to_pb(found)
+        return placement_pb2.ExplainResponse(explanation=explanation)
+
+    @answers
+    async def ListPlacements(
+        self,
+        request: placement_pb2.ListPlacementsRequest,
+        context: Context[placement_pb2.ListPlacementsRequest, placement_pb2.ListPlacementsResponse],
+    ) -> placement_pb2.ListPlacementsResponse:
+        committed = await self._store.jobs.placements(
+            cluster=request.cluster, tenant=request.tenant, include_final=request.include_final
+        )
+        planned: list[tuple[Job, PlacementRecord]] = []
+        for record in self._loop.planned():
+            job = self._book.active().get(record.job_id)
+            fits = not request.cluster or request.cluster == record.cluster
+            if job and fits and (not request.tenant or request.tenant == job.spec.tenant):
+                planned.append((job, record))
+        rows = sorted([*planned, *committed], key=lambda row: row[1].start_at, reverse=True)
+        return placement_pb2.ListPlacementsResponse(
+            placements=[convert_placements.placement_to_pb(job, record) for job, record in rows]
+        )
+
+    @answers
+    async def ListClusters(
+        self,
+        request: placement_pb2.ListClustersRequest,
+        context: Context[placement_pb2.ListClustersRequest, placement_pb2.ListClustersResponse],
+    ) -> placement_pb2.ListClustersResponse:
+        nodes = self._fleet.nodes()
+        clusters = [
+            self._cluster(site, [node for node in nodes if node.cluster == name])
+            for name, site in self._fleet.sites().items()
+        ]
+        return placement_pb2.ListClustersResponse(
+            clusters=clusters,
+            power_clock=convert_nodes.power_clock(self._clock),
+            now_at=convert_jobs.stamp(self._clock.now()),
+        )
+
+    @answers
+    async def ListNodes(
+        self,
+        request: placement_pb2.ListNodesRequest,
+        context: Context[placement_pb2.ListNodesRequest, placement_pb2.ListNodesResponse],
+    ) -> placement_pb2.ListNodesResponse:
+        busy = self._busy_gpus()
+        return placement_pb2.ListNodesResponse(
+            nodes=[
+                convert_nodes.node_view(view, busy.get(view.node.id, 0))
+                for view in self._fleet.node_views()
+                if not request.cluster or view.node.cluster == request.cluster
+            ]
+        )
+
+    @answers
+    async def ListRounds(
+        self,
+        request: placement_pb2.ListRoundsRequest,
+        context: Context[placement_pb2.ListRoundsRequest, placement_pb2.ListRoundsResponse],
+    ) -> placement_pb2.ListRoundsResponse:
+        limit = min(request.limit or ROUNDS_DEFAULT, ROUNDS_MOST)
+        rounds = await self._store.rounds.list_newest(limit)
+        return placement_pb2.ListRoundsResponse(
+            rounds=[convert_placements.round_to_pb(record) for record in rounds]
+        )
+
+    def _live(self) -> list[Job]:
+        """Jobs that hold resources."""
+        return [job for job in self._book.active().values() if job.state is not JobState.PENDING]
+
+    def _busy_gpus(self) -> Mapping[str, int]:
+        busy: dict[str, int] = {}
+        for job in self._live():
+            for node_id in job.attempt.nodes if job.attempt else ():
+                busy[node_id] = busy.get(node_id, 0) + job.spec.per_worker.gpus
+        return busy
+
+    def _cluster(self, site: Site, nodes: list[Node]) -> placement_pb2.Cluster:
+        now = self._clock.now()
+        busy = self._busy_gpus()
+        held = [job for job in self._live() if job.attempt and job.attempt.cluster == site.cluster]
+        by_id = {node.id: node for node in nodes}
+        load_kw = sum(
+            _worker_kw(job, by_id[node_id])
+            for job in held
+            for node_id in (job.attempt.nodes if job.attempt else ())
+            if node_id in by_id
+        )
+        silent_s = self._fleet.silent_s(site.cluster)
+        cluster = placement_pb2.Cluster(
+            name=site.cluster,
+            province=site.province,
+            connected=site.reachable,
+            not_serving=site.not_serving,
+            silent_s=silent_s,
+            nodes=len(nodes),
+            gpus=sum(node.gpus for node in nodes),
+            gpus_busy=sum(busy.get(node.id, 0) for node in nodes),
+            price_yuan_per_kwh=site.price_yuan_per_kwh.at(now),
+            green_supply_kw=site.green_supply_kw.at(now),
+            load_kw=load_kw * site.pue.at(now),
+            pue=site.pue.at(now),
+            grid_carbon_g_per_kwh=site.grid_carbon_g_per_kwh,
+            power_cap_kw=site.power_cap_kw,
+            accelerators=sorted({node.accelerator for node in nodes if node.accelerator}),
+            attempts=len(held),
+            price_source=site.price_yuan_per_kwh.source,
+            green_source=site.green_supply_kw.source,
+        )
+        for region, rtt in sorted(site.rtt.items()):
+            cluster.links.append(
+                placement_pb2.RegionLink(
+                    region=region,
+                    rtt=convert_nodes.rtt_facts(rtt),
+                    age_s=self._fleet.rtt_age_s(site.cluster, region),
+                )
+            )
+        return cluster
+
+
+def _worker_kw(job: Job, node: Node) -> float:
+    """Draw of one worker on a node, PUE left out."""
+    shape = job.spec.per_worker
+    if shape.gpus:
+        return shape.gpus * node.gpu_power_kw
+    return shape.cpus * node.cpu_power_kw

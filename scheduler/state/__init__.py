@@ -1,0 +1,1 @@
+"""The scheduler's memory: jobs and fleet, each with one owner on the event loop."""

@@ -1,0 +1,58 @@
+"""The store as the rest of the scheduler sees it: one database and its parts."""
+
+import asyncio
+from dataclasses import dataclass
+
+from sqlalchemy.engine import make_url
+
+from scheduler.store.blobs import BlobStore
+from scheduler.store.database import Database, open_database
+from scheduler.store.heads import HeadStore
+from scheduler.store.jobs import JobStore
+from scheduler.store.logs import LogStore
+from scheduler.store.rounds import RoundStore
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Made by ``open``; ``safe_url`` is its address without a password.
+
+    Every call raises ``StoreError`` when the database could not.
+    """
+
+    safe_url: str
+    database: Database
+    jobs: JobStore
+    rounds: RoundStore
+    blobs: BlobStore
+    logs: LogStore
+    heads: HeadStore
+
+    @classmethod
+    async def open(cls, url: str) -> "Store":
+        """Connects, brings the schema up to date and tidies what a crash has left.
+
+        Args:
+            url: an SQLAlchemy address, ``sqlite:////var/lib/westward/westward.db``.
+
+        Raises:
+            StoreError: see ``open_database``.
+        """
+        database = await asyncio.to_thread(open_database, url)
+        store = cls(
+            make_url(url).render_as_string(hide_password=True),
+            database,
+            JobStore(database),
+            RoundStore(database),
+            BlobStore(database),
+            LogStore(database),
+            HeadStore(database),
+        )
+        await store.heads.load()
+        await store.rounds.load()
+        await store.blobs.clean()
+        return store
+
+    async def close(self) -> None:
+        """Finishes what is under way; whoever comes later gets a ``StoreError``."""
+        await self.database.close()

@@ -1,0 +1,50 @@
+"""Thousands of stories of scheduler, agents and Ray going wrong: every promise is kept in each."""
+
+import multiprocessing
+import os
+from collections import Counter
+
+import pytest
+
+from scheduler.domain.transitions import Event
+from tests.simulation.world import Story, simulate
+
+SEEDS = 2000
+CHUNK = 50
+# Of these no story may be short: a simulation in which nothing happens proves nothing.
+MUST_HAPPEN = {event.value for event in Event if event is not Event.EXPIRE}
+
+
+@pytest.fixture(scope="module")
+def stories() -> list[Story]:
+    """All stories, told on all cores."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(os.cpu_count()) as pool:
+        return pool.map(simulate, range(SEEDS), chunksize=CHUNK)
+
+
+@pytest.mark.timeout(600)
+def test_every_promise_is_kept_in_every_story(stories: list[Story]) -> None:
+    broken = [
+        f"python -m tests.simulation {story.seed}: {story.violations[0]}"
+        for story in stories
+        if story.violations
+    ]
+    assert not broken, "\n".join([f"{len(broken)} of {SEEDS} stories; replay with", *broken[:20]])
+
+
+def test_the_stories_are_eventful(stories: list[Story]) -> None:
+    events = sum((story.events for story in stories), Counter[str]())
+    assert {event for event in MUST_HAPPEN if events[event] < SEEDS / 50} == set()
+    assert sum(len(story.faults) for story in stories) > 4 * SEEDS
+    assert sum(len(story.lives) for story in stories) > 2 * SEEDS
+    retried = sum(
+        len({life.job_id for life in story.lives}) < len(story.lives) for story in stories
+    )
+    assert retried > SEEDS / 10
+
+
+@pytest.mark.parametrize("seed", [3, 14, 159])
+def test_a_seed_tells_the_same_story_every_time(stories: list[Story], seed: int) -> None:
+    """Also in another process: that is what makes a failure worth its seed."""
+    assert simulate(seed) == stories[seed]

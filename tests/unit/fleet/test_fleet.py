@@ -1,0 +1,228 @@
+"""Reports are believed field by field, and age."""
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scheduler.domain.fleet import Link, NodeLifecycle, Region, Rtt
+from scheduler.domain.series import Series
+from scheduler.state.fleet import Fleet, Identity, IdentityTakenError
+from tests.fakes.clock import ManualClock
+
+START_AT = datetime(2026, 6, 18, tzinfo=UTC)
+SHANGHAI = Region(
+    name="shanghai", gateway="", price_yuan_per_kwh=0.7, pue=1.4, grid_carbon_g_per_kwh=585
+)
+NODE = {
+    "accelerator": "A800",
+    "gpus": 8,
+    "cpus": 64.0,
+    "memory_gb": 512.0,
+    "gpu_power_kw": 0.6,
+    "cpu_power_kw": 0.01,
+    "cpu_load": 0.1,
+}
+
+
+def series(*values: float) -> Series:
+    return Series(START_AT, 900.0, values, "test")
+
+
+def site(**other: Any) -> dict[str, Any]:
+    told = {
+        "province": "Gansu",
+        "price_yuan_per_kwh": series(0.4),
+        "green_supply_kw": series(10.0),
+        "pue": series(1.15),
+        "grid_carbon_g_per_kwh": 477.0,
+        "power_cap_kw": None,
+        "links": (),
+    }
+    return {**told, **other}
+
+
+def identity(node_id: str = "qy-1", *, incarnation: str = "a", head: bool = True) -> Identity:
+    return Identity(
+        node_id=node_id, cluster="qingyang", head=head, agent_version="1", incarnation=incarnation
+    )
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def fleet(clock: ManualClock) -> Fleet:
+    fleet = Fleet(clock, {"shanghai": SHANGHAI}, report_interval_s=5.0)
+    fleet.connect(identity())
+    fleet.report_node("qy-1", NODE)
+    fleet.report_site("qy-1", site())
+    return fleet
+
+
+def test_a_reported_cluster_is_known_and_reachable(fleet: Fleet) -> None:
+    (node,) = fleet.nodes()
+    assert (node.gpus, node.lifecycle) == (8, NodeLifecycle.READY)
+    assert fleet.sites()["qingyang"].reachable
+    assert fleet.place_names() == {"qingyang", "Gansu"}
+
+
+def test_absurd_fields_are_refused_one_by_one_and_the_rest_counts(fleet: Fleet) -> None:
+    refused = fleet.report_node("qy-1", {**NODE, "gpus": 900, "cpus": 32.0})
+    assert [(r.field, r.value) for r in refused] == [("gpus", "900")]
+    (node,) = fleet.nodes()
+    assert (node.gpus, node.cpus) == (8, 32.0)
+    refused = fleet.report_site("qy-1", site(price_yuan_per_kwh=series(0.4, -3.0), pue=series(1.3)))
+    assert refused[0].field == "price_yuan_per_kwh[1]"
+    assert "yuan/kWh" in refused[0].reason
+    known = fleet.sites()["qingyang"]
+    assert known.price_yuan_per_kwh.values == (0.4,)
+    assert known.pue.values == (1.3,)
+
+
+def test_a_refusal_is_shown_until_the_field_is_told_right(fleet: Fleet) -> None:
+    fleet.report_site("qy-1", site(pue=series(0.2)))
+    assert [r.field for r in fleet.node_views()[0].rejections] == ["pue[0]"]
+    fleet.report_site("qy-1", site())
+    assert fleet.node_views()[0].rejections == ()
+
+
+def test_links_and_ways_are_judged_too(fleet: Fleet) -> None:
+    refused = fleet.report_site("qy-1", site(links=(Link("shanghai", math.nan, 0.1),)))
+    assert refused[0].field == "links[shanghai].bandwidth_gbps"
+    measured = [
+        Rtt("shanghai", 13, 15, 16, 0, 60),
+        Rtt("atlantis", 13, 15, 16, 0, 60),
+        Rtt("shanghai", 13, 5, 16, 0, 60),
+    ]
+    refused = fleet.report_rtt("qy-1", measured)
+    assert [r.reason for r in refused] == ["no such region", "percentiles must not fall"]
+    assert fleet.sites()["qingyang"].rtt["shanghai"].p95_ms == 15
+
+
+def test_silence_makes_suspect_then_lost(fleet: Fleet, clock: ManualClock) -> None:
+    clock.pass_s(16)
+    assert fleet.nodes()[0].lifecycle is NodeLifecycle.SUSPECT
+    assert not fleet.reachable("qingyang")
+    clock.pass_s(60)
+    assert fleet.nodes()[0].lifecycle is NodeLifecycle.LOST
+    fleet.heard("qy-1")
+    assert fleet.reachable("qingyang")
+
+
+def test_a_cluster_whose_ray_is_away_is_heard_but_serves_nothing(fleet: Fleet) -> None:
+    before = fleet.generation
+    fleet.report_serving("qy-1", "Ray does not answer")
+    assert fleet.generation > before
+    assert fleet.reachable("qingyang")
+    assert not fleet.serves("qingyang")
+    assert fleet.sites()["qingyang"].not_serving == "Ray does not answer"
+    fleet.report_serving("qy-1", "")
+    assert fleet.serves("qingyang")
+
+
+def test_old_measurements_of_a_way_are_forgotten(fleet: Fleet, clock: ManualClock) -> None:
+    fleet.report_rtt("qy-1", [Rtt("shanghai", 13, 15, 16, 0, 60)])
+    clock.pass_s(61)
+    assert fleet.sites()["qingyang"].rtt == {}
+
+
+def test_a_closed_stream_makes_the_cluster_unreachable_at_once(fleet: Fleet) -> None:
+    known = identity("qy-2", head=True, incarnation="b")
+    with pytest.raises(IdentityTakenError, match="qy-1"):
+        fleet.connect(known)
+    again = identity()
+    fleet.connect(again)
+    fleet.disconnect(identity())  # an older stream of the same node: not the one that counts
+    assert fleet.reachable("qingyang")
+    fleet.disconnect(again)
+    assert not fleet.reachable("qingyang")
+
+
+def test_two_daemons_with_one_id_are_told_apart(fleet: Fleet, clock: ManualClock) -> None:
+    with pytest.raises(IdentityTakenError, match="node_id 'qy-1'"):
+        fleet.connect(identity(incarnation="b"))
+    clock.pass_s(16)  # the first is silent: a restarted daemon takes its place
+    fleet.connect(identity(incarnation="b"))
+    assert fleet.nodes()[0].gpus == 8
+
+
+def test_only_the_head_speaks_for_the_cluster(fleet: Fleet) -> None:
+    fleet.connect(identity("qy-2", head=False, incarnation="b"))
+    assert fleet.report_site("qy-2", site())[0].field == "site"
+
+
+@given(
+    facts=st.dictionaries(
+        st.sampled_from(sorted(NODE.keys() - {"accelerator"})),
+        st.floats(allow_nan=True, allow_infinity=True),
+    ),
+    prices=st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=5),
+)
+def test_whatever_is_told_what_is_believed_is_finite(
+    facts: dict[str, float], prices: list[float]
+) -> None:
+    fleet = Fleet(ManualClock(), {}, report_interval_s=5.0)
+    fleet.connect(identity())
+    fleet.report_node("qy-1", facts)
+    fleet.report_site("qy-1", site(price_yuan_per_kwh=series(*prices)))
+    (node,) = fleet.nodes()
+    for name in facts:
+        assert math.isfinite(getattr(node, name))
+    for known in fleet.sites().values():
+        assert all(map(math.isfinite, known.price_yuan_per_kwh.values))
+
+
+@pytest.mark.parametrize(
+    "garbled", [{"grid_carbon_g_per_kwh": math.nan}, {"power_cap_kw": -1.0}], ids=str
+)
+def test_a_site_is_planned_with_only_once_all_that_it_told_is_believed(
+    clock: ManualClock, garbled: dict[str, float]
+) -> None:
+    fleet = Fleet(clock, {}, report_interval_s=5.0)
+    fleet.connect(identity())
+    assert [r.field for r in fleet.report_site("qy-1", site(**garbled))] == list(garbled)
+    assert fleet.sites() == {}
+    assert not fleet.report_site("qy-1", site())
+    assert list(fleet.sites()) == ["qingyang"]
+
+
+@pytest.mark.parametrize("step_s", [0.0, -1.0, 1e-320, math.nan, math.inf])
+def test_a_series_that_hardly_moves_or_flies_is_not_believed(fleet: Fleet, step_s: float) -> None:
+    strange = Series(START_AT, step_s, (0.4,), "test")
+    [refused] = fleet.report_site("qy-1", site(pue=strange))
+    assert refused.field == "pue.step_s"
+
+
+def test_a_node_that_moved_has_nothing_until_it_reports(fleet: Fleet, clock: ManualClock) -> None:
+    clock.pass_s(16)
+    moved = replace(identity(incarnation="b"), cluster="zhongwei")
+    fleet.connect(moved)
+    assert fleet.nodes() == ()
+    fleet.report_node("qy-1", NODE)
+    assert [(node.cluster, node.gpus) for node in fleet.nodes()] == [("zhongwei", 8)]
+
+
+def test_only_the_newest_stream_of_a_node_speaks(fleet: Fleet) -> None:
+    first, second = identity(), identity()
+    fleet.connect(first)
+    assert fleet.speaks(first)
+    fleet.connect(second)
+    assert fleet.speaks(second) and not fleet.speaks(first)
+
+
+def test_a_node_that_was_away_for_long_is_forgotten(fleet: Fleet, clock: ManualClock) -> None:
+    known = identity()
+    fleet.connect(known)
+    clock.pass_s(8 * 86400)
+    fleet.connect(identity("qy-2", head=False, incarnation="b"))
+    assert len(fleet.node_views()) == 2, "silent, but its stream is open"
+    fleet.disconnect(known)
+    fleet.connect(identity("qy-3", head=False, incarnation="c"))
+    assert [view.node.id for view in fleet.node_views()] == ["qy-2", "qy-3"]

@@ -1,0 +1,286 @@
+"""The chart lints, renders what Kubernetes accepts, and writes what the parts' loaders accept."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+import kubernetes_validate
+import pytest
+import yaml
+
+from agents import config as agent_config
+from helm.schema import FILE, text
+from scheduler import config as scheduler_config
+
+ROOT = Path(__file__).resolve().parents[3]
+CHART = ROOT / "helm" / "westward"
+KUBERNETES_VERSIONS = ("1.27", "1.37")
+
+Values = dict[str, Any]
+Manifest = dict[str, Any]
+
+REGIONS: Values = {"shanghai": {"gateway": "gateway.shanghai.example:7444", "label": "上海"}}
+HEAD: Values = {
+    "province": "Gansu",
+    "price": {"table": "/etc/westward/series/tariff.csv", "flat_yuan_per_kwh": 0.398},
+    "green": {"file": "/etc/westward/series/green.csv"},
+    "pue": 1.15,
+    "grid_carbon_g_per_kwh": 550,
+    "power_cap_kw": 2_000_000,  # Helm writes it as 2e+06
+    "ray": {"address": "127.0.0.1:6379"},
+}
+SITES: dict[str, Values] = {
+    "as it is": {},
+    "scheduler on PostgreSQL, secured": {
+        "scheduler": {
+            "config": {"regions": REGIONS, "slot_s": 900, "horizon_slots": 192},
+            "database": {"existingSecret": "westward-database"},
+            "token": {"existingSecret": "westward-token"},
+            "tls": {"existingSecret": "westward-tls"},
+            "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
+        }
+    },
+    "western cluster": {
+        "scheduler": {"enabled": False},
+        "agent": {
+            "enabled": True,
+            "config": {
+                "cluster": "qingyang",
+                "scheduler": {"address": "westward.example:7443"},
+                "accelerators": {"model": "A800", "count": 8, "gpu_power_kw": 0.55},
+            },
+            "head": {
+                "enabled": True,
+                "config": HEAD,
+                "files": {"tariff.csv": "band\nflat\n", "green.csv": "hour,kw\n0,1200\n"},
+            },
+            "token": {"existingSecret": "westward-token"},
+            "ca": {"existingSecret": "westward-ca"},
+        },
+    },
+    "origin region": {
+        "image": {"repository": "images.example.org/westward", "pullSecrets": ["pull"]},
+        "scheduler": {"enabled": False},
+        "gateway": {"enabled": True, "region": "shanghai"},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def chart() -> Iterator[helm.Chart]:
+    with helm.Chart.load(CHART) as loaded:
+        yield loaded
+
+
+def render(chart: helm.Chart, values: Values) -> list[Manifest]:
+    """The manifests of a release named west in the namespace compute."""
+    files = chart.render(values, name="west", namespace="compute")
+    documents = [
+        document
+        for name, content in files.items()
+        if name.endswith(".yaml")
+        for document in yaml.safe_load_all(content)
+    ]
+    return [document for document in documents if document]
+
+
+def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    [found] = [m for m in manifests if (m["kind"], m["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def pods(manifests: list[Manifest]) -> list[Manifest]:
+    return [m["spec"]["template"]["spec"] for m in manifests if "template" in m.get("spec", {})]
+
+
+def environment(manifest: Manifest) -> dict[str, Manifest]:
+    [container] = manifest["spec"]["template"]["spec"]["containers"]
+    return {item["name"]: item["valueFrom"] for item in container.get("env", [])}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_it_lints_strictly(site: str) -> None:
+    report = helm.lint(CHART, SITES[site], strict=True)
+    assert report["errors"] == []
+    worst = max((message["severity"] for message in report["messages"]), default=0)
+    assert worst <= 1, report["messages"]
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+def test_kubernetes_accepts_every_manifest(chart: helm.Chart, site: str, version: str) -> None:
+    manifests = render(chart, SITES[site])
+    assert manifests
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_no_pod_has_more_rights_than_it_needs(chart: helm.Chart, site: str) -> None:
+    for pod in pods(render(chart, SITES[site])):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["automountServiceAccountToken"] is False
+        # Kubernetes' own variables would otherwise fall among the scheduler's settings.
+        assert pod["enableServiceLinks"] is False
+        [container] = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert container["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_selectors_find_their_own_pods_only(chart: helm.Chart, site: str) -> None:
+    owners = [m for m in render(chart, SITES[site]) if "template" in m.get("spec", {})]
+    labels = [m["spec"]["template"]["metadata"]["labels"] for m in owners]
+    for owner in owners:
+        wanted = owner["spec"]["selector"]["matchLabels"]
+        assert sum(wanted.items() <= found.items() for found in labels) == 1
+
+
+def load_scheduler(manifests: list[Manifest], folder: Path) -> scheduler_config.SchedulerConfig:
+    """What the scheduler makes of its ConfigMap."""
+    file = folder / "scheduler.yaml"
+    file.write_text(named(manifests, "ConfigMap", "west-scheduler")["data"][file.name])
+    return scheduler_config.load(file)
+
+
+def test_sqlite_lives_on_a_volume(chart: helm.Chart, tmp_path: Path) -> None:
+    manifests = render(chart, {"scheduler": {"config": {"regions": REGIONS}}})
+    config = load_scheduler(manifests, tmp_path)
+    assert config.listen == "0.0.0.0:7443"
+    assert config.database_url == "sqlite:////var/lib/westward/westward.db"
+    assert config.tls is None
+    assert config.domain_regions()["shanghai"].label == "上海"
+    spec = named(manifests, "StatefulSet", "west-scheduler")["spec"]
+    assert spec["replicas"] == 1
+    [container] = spec["template"]["spec"]["containers"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert mounts["data"] == "/var/lib/westward"
+    assert container["readinessProbe"]["grpc"] == {"port": 7443}
+
+
+def test_postgresql_needs_no_volume_and_never_two_schedulers(
+    chart: helm.Chart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifests = render(chart, SITES["scheduler on PostgreSQL, secured"])
+    deployment = named(manifests, "Deployment", "west-scheduler")
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    secrets = environment(deployment)
+    assert secrets["WESTWARD_SCHEDULER_DATABASE_URL"]["secretKeyRef"]["name"] == "westward-database"
+    monkeypatch.setenv("WESTWARD_SCHEDULER_DATABASE_URL", "postgresql+psycopg://db.example/west")
+    monkeypatch.setenv("WESTWARD_SCHEDULER_TOKEN", "s3cret")
+    config = load_scheduler(manifests, tmp_path)
+    assert config.database_url == "postgresql+psycopg://db.example/west"
+    assert config.token == "s3cret"
+    assert config.tls is not None
+    assert str(config.tls.cert) == "/etc/westward/tls/tls.crt"
+    assert config.horizon_slots == 192
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["livenessProbe"]["tcpSocket"] == {"port": 7443}
+
+
+def test_no_secret_stands_in_a_config_map(chart: helm.Chart) -> None:
+    for site in SITES.values():
+        for manifest in render(chart, site):
+            if manifest["kind"] == "ConfigMap":
+                assert "token" not in str(manifest["data"]), manifest["metadata"]["name"]
+
+
+@pytest.mark.parametrize(("file", "is_head"), [("agent.yaml", False), ("head.yaml", True)])
+def test_agents_load_what_the_chart_writes(
+    chart: helm.Chart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, is_head: bool
+) -> None:
+    manifests = render(chart, SITES["western cluster"])
+    path = tmp_path / file
+    path.write_text(named(manifests, "ConfigMap", "west-agent")["data"][file])
+    monkeypatch.setenv("WESTWARD_AGENT_NODE_ID", "qy-7")
+    monkeypatch.setenv("WESTWARD_AGENT_SCHEDULER__TOKEN", "s3cret")
+    config = agent_config.load(path)
+    assert (config.node_id, config.cluster) == ("qy-7", "qingyang")
+    assert config.scheduler.address == "westward.example:7443"
+    assert config.scheduler.token == "s3cret"
+    assert str(config.scheduler.tls_ca) == "/etc/westward/ca/ca.crt"
+    assert str(config.data_dir) == "/var/lib/westward"
+    assert (config.head is not None) is is_head
+    if config.head is not None:
+        assert config.head.power_cap_kw == 2_000_000
+
+
+def test_head_and_node_agents_never_share_a_node(chart: helm.Chart) -> None:
+    manifests = render(chart, SITES["western cluster"])
+    node, head = (named(manifests, "DaemonSet", f"west-{part}") for part in ("agent", "head"))
+    node_pod, head_pod = (m["spec"]["template"]["spec"] for m in (node, head))
+    [key] = node_pod["nodeSelector"].keys() & head_pod["nodeSelector"].keys()
+    assert node_pod["nodeSelector"][key] != head_pod["nodeSelector"][key]
+    assert environment(node)["WESTWARD_AGENT_NODE_ID"]["fieldRef"]["fieldPath"] == "spec.nodeName"
+    assert head_pod["hostNetwork"] is True
+    assert "hostNetwork" not in node_pod
+    assert node_pod["hostPID"] is head_pod["hostPID"] is True
+
+
+def test_the_head_finds_its_series_where_its_configuration_says(chart: helm.Chart) -> None:
+    manifests = render(chart, SITES["western cluster"])
+    pod = named(manifests, "DaemonSet", "west-head")["spec"]["template"]["spec"]
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    files = named(manifests, "ConfigMap", "west-series")["data"]
+    at = {f"{mounts['series']}/{name}" for name in files}
+    assert {HEAD["price"]["table"], HEAD["green"]["file"]} <= at
+
+
+def test_a_changed_configuration_restarts_the_pod(chart: helm.Chart) -> None:
+    def checksum(values: Values) -> str:
+        [pod] = [m["spec"]["template"] for m in render(chart, values) if m["kind"] == "StatefulSet"]
+        found: str = pod["metadata"]["annotations"]["checksum/config"]
+        return found
+
+    assert checksum({}) == checksum({})
+    assert checksum({}) != checksum({"scheduler": {"config": {"slot_s": 300}}})
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"schedular": {}}, "'schedular' not allowed"),
+        ({"scheduler": {"replicas": 2}}, "'replicas' not allowed"),
+        ({"scheduler": {"config": {"slots": 1}}}, "'slots' not allowed"),
+        ({"scheduler": {"config": {"slot_s": -900}}}, "/scheduler/config/slot_s"),
+        ({"scheduler": {"config": {"token": "x"}}}, "'token' not allowed"),
+        ({"scheduler": {"config": {"regions": {"shanghai": {}}}}}, "missing property 'gateway'"),
+        ({"scheduler": {"service": {"port": 70000}}}, "/scheduler/service/port"),
+        ({"runAsUser": 0}, "/runAsUser"),
+        ({"agent": {"enabled": True}}, "missing properties 'cluster', 'scheduler'"),
+        ({"agent": {"head": {"enabled": True}}}, "missing properties 'province'"),
+        ({"gateway": {"enabled": True}}, "/gateway/region"),
+    ],
+)
+def test_a_bad_value_is_refused_by_name(chart: helm.Chart, values: Values, told: str) -> None:
+    with pytest.raises(helm.HelmValuesError) as refused:
+        chart.render(values, name="west", namespace="compute")
+    assert told in str(refused.value)
+
+
+def test_the_schema_follows_the_loaders() -> None:
+    assert FILE.read_text(encoding="utf-8") == text(), "run `python helm/schema.py`"
+
+
+def test_the_notes_name_what_is_open(chart: helm.Chart) -> None:
+    def notes(site: str) -> str:
+        files = chart.render(SITES[site], name="west", namespace="compute")
+        return files["westward/templates/NOTES.txt"]
+
+    for warning in ("No region", "No token", "Plain text"):
+        assert warning in notes("as it is")
+        assert warning not in notes("scheduler on PostgreSQL, secured")
+    assert "cluster qingyang" in notes("western cluster")
+    assert "regions.shanghai.gateway" in notes("origin region")
+
+
+def test_it_can_be_packaged(tmp_path: Path) -> None:
+    archive = helm.package(CHART, destination=tmp_path)
+    with helm.Chart.load(archive) as packaged:
+        assert packaged.name == "westward"
+        assert render(packaged, {})

@@ -1,0 +1,64 @@
+"""A new rule is one policy in the list: it forbids, costs and couples, and is explained."""
+
+import numpy as np
+
+from policies.base import PairFilter, Policy, Rows
+from policies.registry import POLICIES
+from policies.scene import Bools, Floats, Options, Scene
+from scheduler.domain.reason import ReasonCode
+from tests.scenario.world import World
+
+
+def _not_in_zhongwei(scene: Scene) -> Bools:
+    return scene.judge(
+        lambda spec: spec.name, lambda spec: [p.cluster != "zhongwei" for p in scene.pools]
+    )
+
+
+def _toll(scene: Scene, options: Options) -> Floats:
+    pays = np.array([pool.cluster == "qingyang" for pool in scene.pools])[options.pool]
+    return np.where(pays[:, None], 100.0, 0.0) * np.ones(options.start_s.shape)
+
+
+def _one_at_a_time(scene: Scene, options: Options) -> tuple[Rows, ...]:
+    pairs = np.arange(len(options.klass))
+    return (
+        Rows(
+            name="gate",
+            code=ReasonCode.CAPACITY,
+            unit="job",
+            groups=("everywhere",),
+            row=pairs,
+            group=np.zeros_like(pairs),
+            demand=np.ones(len(pairs)),
+            profile=np.ones((1, scene.axis)),
+            capacity=np.ones((1, scene.axis)),
+            window=options.run,
+        ),
+    )
+
+
+GATE = Policy(
+    name="gate",
+    pair_filters=(
+        PairFilter(ReasonCode.RESIDENCY, _not_in_zhongwei, lambda *_: "Zhongwei is closed today."),
+    ),
+    cost_yuan=_toll,
+    rows=_one_at_a_time,
+)
+
+
+def test_a_new_rule_needs_nothing_but_itself() -> None:
+    world = World().hub("qingyang").hub("horinger").hub("zhongwei", price=0.01)
+    planned = world.job("job", count=2, minutes=15).plan(policies=(*POLICIES, GATE))
+    assert sorted(planned.where().values()) == ["horinger 12:00", "horinger 12:15"]
+    second = next(e for e in planned.plan.explanations if "12:15" in e.reason.message)
+    told = {c.cluster: c for c in second.candidates}
+    assert told["zhongwei"].reason.message == "Zhongwei is closed today."
+    assert dict(told["qingyang"].terms)["gate"] == 100.0
+    assert second.binding[0].name == "gate/everywhere/2026-11-20T12:00"
+
+
+def test_names_are_unique() -> None:
+    names = [policy.name for policy in POLICIES]
+    assert len(names) == len(set(names))

@@ -1,0 +1,52 @@
+"""The tables and diagrams of the documents say what the code says."""
+
+import re
+
+import pytest
+
+from docs.reference import FILE, filled
+from scheduler.domain.job import FINAL_STATES
+from scheduler.domain.reason import INFRASTRUCTURE, ReasonCode
+from scheduler.domain.transitions import TRANSITIONS, Event
+from tests.unit.repo.tree import ROOT, text
+
+OPERATIONS = text(ROOT / "docs" / "operations.md")
+ARCHITECTURE = text(ROOT / "docs" / "architecture.md")
+
+
+def test_the_tables_of_keys_follow_the_loaders() -> None:
+    assert text(FILE) == filled(OPERATIONS), "run `python docs/reference.py`"
+
+
+def test_every_reason_is_explained_in_its_order() -> None:
+    section = OPERATIONS.split("\n## Reasons\n")[1].split("\n## ")[0]
+    codes = re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE)
+    assert codes == [code.value for code in ReasonCode]
+    named = section.split("Failures of the infrastructure (")[1].split(")")[0]
+    assert set(re.findall(r"`([A-Z_]+)`", named)) == {code.value for code in INFRASTRUCTURE}
+
+
+def test_the_diagram_of_states_is_the_table_of_transitions() -> None:
+    drawn = re.findall(r"^    ([A-Z]+) --> ([A-Z]+): ([A-Z_]+)$", ARCHITECTURE, re.MULTILINE)
+    assert drawn
+    table = {(f.value, to.value, event.value) for (f, event), (to, _) in TRANSITIONS.items()}
+    assert set(drawn) <= table
+    assert {event for _, _, event in drawn} == {e.value for e in Event} - {Event.SUBMIT.value}
+
+
+@pytest.mark.parametrize("state", ["ASSIGNED", "UNREACHABLE"])
+def test_the_words_below_the_diagram_hold(state: str) -> None:
+    ends = {Event.SUCCEED, Event.FAIL_RETRY, Event.FAIL_FINAL, Event.CANCEL}
+    rows = {(f.value, event): to for (f, event), (to, _) in TRANSITIONS.items()}
+    assert all(rows[state, event] == rows["RUNNING", event] for event in ends)
+    cancelled = {to.value for (f, _), (to, _) in TRANSITIONS.items() if f.value == "CANCELLING"}
+    assert cancelled == {"CANCELLED"}
+    assert "CANCELLED" in {state.value for state in FINAL_STATES}
+
+
+def test_the_rooms_named_exist() -> None:
+    section = ARCHITECTURE.split("\n## The rooms\n")[1].split("\n## ")[0]
+    first = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    rooms = [room for cell in first for room in re.findall(r"`([^`]+)`", cell)]
+    assert len(rooms) > len(first) - 1
+    assert not [room for room in rooms if not (ROOT / room).exists()]

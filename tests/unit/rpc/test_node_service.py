@@ -1,0 +1,262 @@
+"""The agents' stream over a real socket, with the agents played by hand."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+
+from scheduler.config import SchedulerConfig
+from scheduler.dispatch.dispatcher import Dispatcher
+from scheduler.dispatch.leases import Leases
+from scheduler.dispatch.streams import Streams
+from scheduler.domain.job import ArraySpec, JobState, OnUnreachable
+from scheduler.rpc import nodes
+from scheduler.rpc.nodes import NodeServicer
+from scheduler.state.fleet import Fleet
+from scheduler.state.jobs import JobBook
+from scheduler.store import Store
+from tests.fakes.clock import ManualClock
+from tests.fakes.jobs import a_spec, assign, eventually, opened
+from westward.v1 import job_pb2, node_pb2, node_pb2_grpc
+
+LIMIT_S = 10.0
+
+
+class Agent:
+    """One stream of an agent."""
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+        self._seq = 0
+
+    async def send(self, **body: Any) -> None:
+        self._seq += 1
+        await self.call.write(node_pb2.ConnectRequest(seq=self._seq, **body))
+
+    async def until(self, kind: str) -> Any:
+        """The next message of a kind; others are passed over."""
+        async with asyncio.timeout(LIMIT_S):
+            while (message := await self.call.read()) is not grpc.aio.EOF:
+                if message.WhichOneof("body") == kind:
+                    return getattr(message, kind)
+        raise AssertionError(f"the stream ended before {kind} came")
+
+    async def ended(self) -> tuple[grpc.StatusCode, str]:
+        async with asyncio.timeout(LIMIT_S):
+            return await self.call.code(), await self.call.details()
+
+
+@dataclass
+class Desk:
+    clock: ManualClock
+    store: Store
+    book: JobBook
+    fleet: Fleet
+    connect: Callable[..., Any]
+
+    async def join(self, **hello: Any) -> Agent:
+        """An agent that has said hello; the head of qingyang unless told otherwise."""
+        who = {"node_id": "qingyang-1", "cluster": "qingyang", "head": True, "incarnation": "a"}
+        agent = Agent(self.connect())
+        await agent.send(hello=node_pb2.Hello(**{**who, **hello}))
+        return agent
+
+
+@asynccontextmanager
+async def served(servicer: NodeServicer) -> AsyncIterator[Callable[..., Any]]:
+    server = grpc.aio.server()
+    node_pb2_grpc.add_NodeServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            yield node_pb2_grpc.NodeServiceStub(channel).Connect
+    finally:
+        await server.stop(None)
+
+
+@asynccontextmanager
+async def sitting(folder: Path) -> AsyncIterator[Desk]:
+    """One life of a scheduler, over a database that outlives it."""
+    clock, config, streams = ManualClock(), SchedulerConfig(), Streams()
+    async with opened(folder, clock) as (store, book):
+        fleet = Fleet(clock, {}, config.report_interval_s)
+        leases = Leases(clock, config.lease_ttl_s)
+        dispatcher = Dispatcher(book, fleet, leases, streams, clock)
+        book.on_step(dispatcher.on_step)
+        servicer = NodeServicer(
+            config=config,
+            clock=clock,
+            fleet=fleet,
+            dispatcher=dispatcher,
+            streams=streams,
+            store=store,
+            changed=lambda _: None,
+        )
+        async with served(servicer) as connect:
+            yield Desk(clock, store, book, fleet, connect)
+
+
+@pytest_asyncio.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
+    async with sitting(tmp_path) as desk:
+        yield desk
+
+
+def seen(attempt_id: str, state: Any = job_pb2.ATTEMPT_STATE_RUNNING) -> node_pb2.ObservedState:
+    message = node_pb2.ObservedState()
+    message.attempts.add(attempt_id=attempt_id, epoch=1, state=state)
+    return message
+
+
+async def test_a_wish_goes_with_its_spec_until_the_attempt_has_run(desk: Desk) -> None:
+    job = await assign(desk.book, (await desk.book.submit(a_spec()))[0])
+    agent = await desk.join()
+    [wanted] = (await agent.until("desired")).attempts
+    assert wanted.may_start and wanted.spec.name == "train"
+    await agent.send(observed=seen(f"{job.id}-1"))
+    await eventually(lambda: desk.book.active()[job.id].state is JobState.RUNNING)
+    [wanted] = (await agent.until("desired")).attempts
+    assert not wanted.may_start and not wanted.HasField("spec")
+    assert [worker.node_id for worker in wanted.workers] == ["qingyang-1"]
+
+
+async def test_the_wish_for_a_chunk_names_the_tasks_that_are_done(desk: Desk) -> None:
+    [job], _ = await desk.book.submit_array(a_spec(array=ArraySpec(tasks=20)))
+    job = await assign(desk.book, job)
+    agent = await desk.join()
+    [wanted] = (await agent.until("desired")).attempts
+    assert (wanted.spec.array.tasks, wanted.tasks_done) == (20, b"")
+    told = seen(f"{job.id}-1", job_pb2.ATTEMPT_STATE_FAILED)
+    told.attempts[0].reason.code = "WORKER_LOST"
+    told.attempts[0].tasks.succeeded = b"\x05"
+    await agent.send(observed=told)
+    await eventually(lambda: desk.book.active()[job.id].state is JobState.PENDING)
+    await assign(desk.book, desk.book.active()[job.id], 2)
+    await agent.send(observed=node_pb2.ObservedState())
+    while True:
+        attempts = (await agent.until("desired")).attempts
+        if attempts and attempts[0].number == 2:
+            break
+    assert (attempts[0].may_start, attempts[0].tasks_done) == (True, b"\x05")
+
+
+async def test_what_only_newer_agents_say_does_not_end_the_stream(desk: Desk) -> None:
+    job = await assign(desk.book, (await desk.book.submit(a_spec()))[0])
+    agent = await desk.join()
+    chunk = node_pb2.LogChunk(attempt_id=f"{job.id}-1", data=b"hello", offset=7)
+    chunk.stream = 99  # type: ignore[assignment]
+    await agent.send(log=chunk)
+    assert (await agent.until("log_ack")).offset == 12, "it need not send it again"
+    await agent.send(observed=seen(f"{job.id}-1", 99))
+    await agent.send()  # a body that the stubs do not know looks like none
+    await agent.until("desired")
+    assert desk.book.active()[job.id].state is JobState.ASSIGNED
+
+
+async def test_a_newer_stream_of_a_node_ends_the_older(desk: Desk) -> None:
+    older = await desk.join(head=False)
+    await older.until("welcome")
+    newer = await desk.join(head=False)
+    await newer.until("welcome")
+    await older.send(report=node_pb2.Report(node=node_pb2.NodeFacts(gpus=1)))
+    code, details = await older.ended()
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "newer stream of qingyang-1" in details
+    await newer.send(report=node_pb2.Report(node=node_pb2.NodeFacts(gpus=8)))
+    await newer.until("report_ack")
+    [view] = desk.fleet.node_views()
+    assert view.connected and view.node.gpus == 8
+
+
+async def test_another_head_waits_until_what_the_former_runs_is_certainly_gone(
+    desk: Desk,
+) -> None:
+    former = await desk.join()
+    await former.until("welcome")
+    job = await assign(desk.book, (await desk.book.submit(a_spec()))[0])
+    await former.until("desired")
+    former.call.cancel()
+    await eventually(lambda: not desk.fleet.reachable("qingyang"))
+    refused = await desk.join(node_id="qingyang-2", incarnation="b")
+    code, details = await refused.ended()
+    assert code is grpc.StatusCode.ALREADY_EXISTS
+    assert "former head 'qingyang-1' may be alive for 31 s more" in details
+    again = await desk.join(incarnation="c")
+    await again.until("desired")
+    again.call.cancel()
+    await eventually(lambda: not desk.fleet.reachable("qingyang"))
+    desk.clock.pass_s(40.0)
+    late = await desk.join(node_id="qingyang-2", incarnation="b")
+    assert [a.job_id for a in (await late.until("desired")).attempts] == [job.id]
+
+
+async def test_a_restarted_scheduler_knows_whom_it_may_believe(tmp_path: Path) -> None:
+    async with sitting(tmp_path) as desk:
+        former = await desk.join()
+        await former.until("welcome")
+        await assign(desk.book, (await desk.book.submit(a_spec()))[0])
+    async with sitting(tmp_path) as desk:
+        code, details = await (await desk.join(node_id="qingyang-2", incarnation="b")).ended()
+        assert code is grpc.StatusCode.ALREADY_EXISTS
+        assert "former head 'qingyang-1' may be alive" in details
+        again = await desk.join(incarnation="c")
+        assert len((await again.until("desired")).attempts) == 1
+
+
+async def test_no_other_head_while_a_job_waits_for_the_former(desk: Desk) -> None:
+    former = await desk.join()
+    await former.until("welcome")
+    spec = a_spec(on_unreachable=OnUnreachable.WAIT)
+    await assign(desk.book, (await desk.book.submit(spec))[0])
+    await former.until("desired")
+    former.call.cancel()
+    await eventually(lambda: not desk.fleet.reachable("qingyang"))
+    desk.clock.pass_s(86_400.0)
+    code, details = await (await desk.join(node_id="qingyang-2", incarnation="b")).ended()
+    assert code is grpc.StatusCode.ALREADY_EXISTS
+    assert "for ever, as a job waits for it" in details
+
+
+async def test_the_rest_of_a_stream_does_not_wait_for_working_directories(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nodes, "OUTGOING_MOST", 8)
+    monkeypatch.setattr(nodes, "BLOB_CHUNKS_MOST", 4)
+    data = bytes(1024 * 1024)
+    sha256 = hashlib.sha256(data * 8).hexdigest()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(8):
+            yield data
+
+    await desk.store.blobs.put(sha256, 8 * len(data), chunks())
+    job = await assign(desk.book, (await desk.book.submit(a_spec()))[0])
+    agent = await desk.join()
+    for _ in range(3):
+        await agent.send(working_dir_request=node_pb2.WorkingDirRequest(sha256=sha256))
+    await agent.send(observed=seen(f"{job.id}-1"))
+    # Nothing has been read of the stream yet.
+    await eventually(lambda: desk.book.active()[job.id].state is JobState.RUNNING)
+    received = hashlib.sha256()
+    while not (chunk := await agent.until("working_dir_chunk")).end:
+        received.update(chunk.data)
+    assert received.hexdigest() == sha256
+
+
+async def test_a_stream_leaves_nothing_behind(desk: Desk) -> None:
+    before = len(asyncio.all_tasks())
+    agents = [await desk.join(node_id=f"n-{i}", head=False, incarnation=str(i)) for i in range(3)]
+    for agent in agents:
+        await agent.until("welcome")
+    for agent in agents:
+        agent.call.cancel()
+    await eventually(lambda: not any(view.connected for view in desk.fleet.node_views()))
+    await eventually(lambda: len(asyncio.all_tasks()) <= before)
