@@ -26,8 +26,10 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: setup ## the main job for real: three hubs, three cities, a dozen jobs
 	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
 
+# A test on real processes and real clocks may lose a race on a noisy machine: CI gives a failed test one more go and
+# lists it as rerun. What is deterministic (unit, property, simulation by seed) fails again; at a desk nothing is rerun.
 test: setup ## all tests but the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(if $(CI),--reruns 1 --reruns-delay 2 -raR)
 
 test-slow: setup ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow

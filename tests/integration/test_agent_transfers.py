@@ -41,7 +41,7 @@ async def test_a_damaged_working_directory_is_fetched_again(tmp_path: Path) -> N
     sha256 = hashlib.sha256(content).hexdigest()
     executor, scheduler = MemoryExecutor(), FakeScheduler()
     scheduler.on_message = archive_sender(
-        content, lambda tried, data: b"x" + data[1:] if tried == 0 else data
+        content, lambda tried, data: bytes([data[0] ^ 1]) + data[1:] if tried == 0 else data
     )
     async with connected(tmp_path, scheduler, executor) as stream:
         stream.desire(attempt("j1-1", working_dir_sha256=sha256))
