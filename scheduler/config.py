@@ -15,6 +15,8 @@ from sqlalchemy.engine import make_url
 from scheduler.domain.fleet import Region
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# A third of a lease is left to end what runs, and a worker whose leash broke takes up to 5 s.
+LEASE_TTL_MIN_S = 15.0
 # Their values are not told in errors.
 SECRETS = frozenset({"token", "database_url"})
 
@@ -100,8 +102,8 @@ class SchedulerConfig(BaseSettings):
     report_interval_s: Positive = Field(
         default=5.0, description="how often agents report, real time"
     )
-    lease_ttl_s: Positive = Field(
-        default=30.0, description="how long an attempt lives unheard, real time"
+    lease_ttl_s: Annotated[float, Field(ge=LEASE_TTL_MIN_S, allow_inf_nan=False)] = Field(
+        default=30.0, description="how long an attempt lives unheard, real time; at least 15"
     )
     keep: KeepConfig = KeepConfig()
     clock: ClockConfig = ClockConfig()

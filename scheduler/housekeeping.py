@@ -29,7 +29,6 @@ async def tidy(store: Store, keep: KeepConfig, clock: Clock) -> None:
     """Forgets what has been kept for long enough, again and again."""
     database = store.database
     while True:
-        await asyncio.sleep(TIDY_EVERY_S)
         now = clock.now()
         try:
             jobs = await retention.forget_jobs(database, now - timedelta(days=keep.jobs_days))
@@ -38,4 +37,6 @@ async def tidy(store: Store, keep: KeepConfig, clock: Clock) -> None:
         except StoreError as error:
             log.error("retention.failed", why=str(error))
         else:
-            log.info("retention.done", jobs=jobs, log_pieces=logs, rounds=rounds)
+            told = log.info if jobs or logs or rounds else log.debug
+            told("retention.done", jobs=jobs, log_pieces=logs, rounds=rounds)
+        await asyncio.sleep(TIDY_EVERY_S)

@@ -10,10 +10,10 @@ from typing import Any
 
 import ray
 from ray.exceptions import RayError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from agents.executor import wire
+from agents.executor import bundles, wire
 from agents.executor.base import Observation
 from agents.executor.launch import Ending
 from agents.executor.tasks import TaskBook
@@ -31,8 +31,6 @@ RELEASE_WAIT_S = 2.0
 # The progress of an array is published at most so often.
 PROGRESS_EVERY_S = 1.0
 STOPPED = Reason(ReasonCode.STOPPED, "stopped on request")
-# A bundle may not be empty; what asks nothing asks this much CPU.
-CPUS_MIN = 0.001
 
 
 @dataclass(slots=True)
@@ -152,20 +150,14 @@ class Gang:
     def _reserve(self, working_dir: bytes | None) -> None:
         """Asks for the bundles and queues a task in each; nothing here waits for them."""
         order = self.order
-        amounts = {"CPU": order.cpus, "GPU": order.gpus, "memory": int(order.memory_gb * 1e9)}
-        bundle = {name: amount for name, amount in amounts.items() if amount > 0}
-        bundle = bundle or {"CPU": CPUS_MIN}
-        self.group = placement_group(
-            [dict(bundle) for _ in order.nodes],
-            strategy="PACK",
-            bundle_label_selector=[{NODE_LABEL: node} for node in order.nodes],
-        )
+        shape = bundles.bundle(order)
+        self.group = bundles.ask(order)
         archive: Any = None if working_dir is None else ray.put(working_dir)
         for rank, worker in enumerate(self.ranks):
             worker.ref = run_worker.options(
-                num_cpus=bundle.get("CPU", 0),
-                num_gpus=bundle.get("GPU", 0),
-                memory=bundle.get("memory", 0),
+                num_cpus=shape.get("CPU", 0),
+                num_gpus=shape.get("GPU", 0),
+                memory=shape.get("memory", 0),
                 name=f"{order.attempt_id}/{rank}",
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
                     self.group, placement_group_bundle_index=rank
@@ -185,8 +177,11 @@ class Gang:
         await asyncio.sleep(self.start_timeout_s)
         late = [rank for rank, worker in enumerate(self.ranks) if worker.leash is None]
         if late and not self.ending_it:
-            why = await self._why_late(late)
-            self._fail(Ending(ReasonCode.RAY_ERROR, why, ended_at_s=time.time()))
+            told = f"{len(late)} of {len(self.ranks)} workers did not run within"
+            nodes = [self.order.nodes[rank] for rank in late]
+            why = await bundles.lacking(self.order, self.group, nodes)
+            text = f"{told} {self.start_timeout_s:g} s: {why}"
+            self._fail(Ending(ReasonCode.RAY_ERROR, text, ended_at_s=time.time()))
 
     async def _publish_progress(self, book: TaskBook) -> None:
         told = book.version
@@ -196,46 +191,6 @@ class Gang:
             if self.started_at_s is not None and book.version != told:
                 told = book.version
                 self.publish(self._observation(AttemptState.RUNNING))
-
-    async def _why_late(self, late: list[int]) -> str:
-        order = self.order
-        told = f"{len(late)} of {len(self.ranks)} workers did not run within"
-        told += f" {self.start_timeout_s:g} s: "
-        try:
-            async with asyncio.timeout(REAP_TIMEOUT_S):
-                nodes = await asyncio.to_thread(ray.nodes)
-        except (RayError, TimeoutError) as error:
-            return f"{told}Ray does not say which nodes it has: {error!r}"
-        alive = {
-            node["Labels"].get(NODE_LABEL): node["Resources"] for node in nodes if node["Alive"]
-        }
-        for node_id in order.nodes:
-            if node_id not in alive:
-                return (
-                    f"{told}no living Ray node is labelled {NODE_LABEL}={node_id};"
-                    f" start it with `ray start --labels {NODE_LABEL}={node_id}`"
-                )
-        if await self._reserved():
-            nodes = ", ".join(dict.fromkeys(order.nodes[rank] for rank in late))
-            return f"{told}Ray has reserved their resources but started no worker on {nodes}"
-        first = order.nodes[late[0]]
-        has = {name: alive[first].get(name, 0) for name in ("GPU", "CPU", "memory")}
-        return (
-            f"{told}Ray could not reserve {order.gpus} GPU, {order.cpus:g} CPU and"
-            f" {order.memory_gb:g} GB for each; {first} has {has['GPU']:g} GPU,"
-            f" {has['CPU']:g} CPU and {has['memory'] / 1e9:g} GB in all"
-        )
-
-    async def _reserved(self) -> bool:
-        """Whether Ray has the bundles; then it is its worker processes that are missing."""
-        group = self.group
-        if group is None:
-            return False
-        try:
-            async with asyncio.timeout(REAP_TIMEOUT_S):
-                return await asyncio.to_thread(group.wait, 0)
-        except (RayError, TimeoutError):
-            return False
 
     # Ending.
 

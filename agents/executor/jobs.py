@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+import structlog
 from ray.exceptions import RayError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
@@ -37,6 +39,8 @@ from agents.executor.worker import LeashAddress
 from scheduler.domain.job import AttemptState
 from scheduler.domain.reason import ReasonCode
 
+log = structlog.get_logger()
+
 # The Jobs API pushes nothing.
 POLL_S = 0.5
 CALL_TIMEOUT_S = 10.0
@@ -44,6 +48,7 @@ CALL_TIMEOUT_S = 10.0
 SILENCE_MAX_S = 30.0
 # What the last lines of a finished driver may take to arrive.
 LOGS_WAIT_S = 5.0
+FOLLOW_AGAIN_S = 1.0
 # How often its files are closed again on a full disk.
 CLOSE_AGAIN_S = 5.0
 
@@ -214,7 +219,18 @@ class JobRunner:
             await asyncio.sleep(POLL_S)
 
     async def _copy_logs(self, order: Order) -> None:
-        """Follows the driver's output; a bridge that adopts a job skips what it already has."""
+        """Copies the driver's output to its end, however often the dashboard breaks on the way."""
+        while True:
+            try:
+                await self._follow(order)
+            except (JobsError, RuntimeError, OSError, aiohttp.ClientError) as error:
+                log.warning("driver_output_broke", attempt=order.attempt_id, why=str(error))
+                await asyncio.sleep(FOLLOW_AGAIN_S)
+            else:
+                return
+
+    async def _follow(self, order: Order) -> None:
+        """Follows the driver's output; what the file already has is skipped."""
         path = order.folder(self._node_id) / "rank-0.stdout"
         client = await self._connected()
         with path.open("ab", buffering=0) as file:

@@ -20,9 +20,9 @@ from ray.dashboard.modules.job.common import (
 )
 from ray.exceptions import RayError
 from ray.experimental import internal_kv
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 
-from agents.executor import wire
+from agents.executor import bundles, wire
 from agents.executor.wire import NODE_LABEL, Order
 from agents.executor.worker import LeashAddress, end_processes
 from agents.waiting import wait
@@ -37,8 +37,6 @@ POLL_S = 0.1
 SWEEP_TIMEOUT_S = 10.0
 # What could not be proven gone is looked for again; Ray may take 20 s to give a dead node up.
 LEFT_AGAIN_S = 5.0
-# A bundle may not be empty; what asks nothing asks this much CPU.
-CPUS_MIN = 0.001
 KV_NAMESPACE = b"westward-drivers"
 
 
@@ -108,7 +106,7 @@ class Reservations:
         gives_up_at = time.monotonic() + start_timeout_s
         async with held.turn:
             if held.group is None and held.ending is None:
-                held.group = await asyncio.to_thread(_ask, order)
+                held.group = await asyncio.to_thread(bundles.ask, order)
                 await asyncio.to_thread(_keep, order.attempt_id, held.group)
         while held.group is not None and held.ending is None:
             if held.leash is not None:
@@ -116,7 +114,8 @@ class Reservations:
             if await asyncio.to_thread(held.group.wait, 0):
                 return Reserved(held.group.id.hex(), replace(leash_at, secret=held.secret))
             if time.monotonic() > gives_up_at:
-                why = await _why_unreserved(order, start_timeout_s)
+                told = f"{len(order.nodes)} workers were not reserved within {start_timeout_s:g} s"
+                why = f"{told}: {await bundles.lacking(order, held.group, order.nodes)}"
                 return Reserved(refusal=Reason(ReasonCode.RAY_ERROR, why))
             await asyncio.sleep(POLL_S)
         return Reserved(refusal=held.over)
@@ -238,36 +237,6 @@ async def _sweep(attempt_id: str, node_id: str) -> str:
             ray.cancel(search)
         return f"node {node_id} could not be searched for processes: {error!r}"
     return f"{left} processes could not be ended on node {node_id}" if left else ""
-
-
-def _ask(order: Order) -> PlacementGroup:
-    amounts = {"CPU": order.cpus, "GPU": order.gpus, "memory": int(order.memory_gb * 1e9)}
-    bundle = {name: amount for name, amount in amounts.items() if amount > 0}
-    group: PlacementGroup = placement_group(
-        [dict(bundle or {"CPU": CPUS_MIN}) for _ in order.nodes],
-        strategy="PACK",
-        bundle_label_selector=[{NODE_LABEL: node} for node in order.nodes],
-    )
-    return group
-
-
-async def _why_unreserved(order: Order, start_timeout_s: float) -> str:
-    told = f"the resources of {len(order.nodes)} workers could not be reserved within"
-    told += f" {start_timeout_s:g} s: "
-    nodes = await asyncio.to_thread(ray.nodes)
-    alive = {node["Labels"].get(NODE_LABEL): node["Resources"] for node in nodes if node["Alive"]}
-    for node_id in order.nodes:
-        if node_id not in alive:
-            return (
-                f"{told}no living Ray node is labelled {NODE_LABEL}={node_id};"
-                f" start it with `ray start --labels {NODE_LABEL}={node_id}`"
-            )
-    first = order.nodes[0]
-    has = {name: alive[first].get(name, 0) for name in ("GPU", "CPU", "memory")}
-    return (
-        f"{told}each asks for {order.gpus} GPU, {order.cpus:g} CPU and {order.memory_gb:g} GB;"
-        f" {first} has {has['GPU']:g} GPU, {has['CPU']:g} CPU and {has['memory'] / 1e9:g} GB in all"
-    )
 
 
 def _supervisor(attempt_id: str) -> Any:

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy import Connection
 
 from scheduler.domain.job import FINAL_STATES
 from scheduler.store.codec import SPEC
 from scheduler.store.database import Database
+from scheduler.store.errors import StoreError
 from scheduler.store.tables import (
     ATTEMPTS,
     BLOB_CHUNKS,
@@ -21,6 +23,8 @@ from scheduler.store.tables import (
     LOG_STREAMS,
     ROUNDS,
 )
+
+log = structlog.get_logger()
 
 # Of one transaction: others write between two of them.
 JOBS_MOST = 50
@@ -97,9 +101,18 @@ def _forget_jobs(connection: Connection, before_at: datetime, kept: Sequence[str
     for table in (EXPLANATIONS, EVENTS, ATTEMPTS):
         connection.execute(sa.delete(table).where(table.c.job_id.in_(ids)))
     connection.execute(sa.delete(JOBS).where(JOBS.c.id.in_(ids)))
-    for sha256 in {SPEC.decode(row.spec).working_dir_sha256 for row in found} - {None}:
+    for sha256 in {_working_dir(row.spec) for row in found} - {None}:
         _forget_working_dir(connection, str(sha256))
     return len(ids)
+
+
+def _working_dir(spec: str) -> str | None:
+    """None where a damaged spec does not tell: what it named is then kept."""
+    try:
+        return SPEC.decode(spec).working_dir_sha256
+    except StoreError as error:
+        log.warning("retention.damaged_spec", why=str(error))
+        return None
 
 
 def _forget_working_dir(connection: Connection, sha256: str) -> None:

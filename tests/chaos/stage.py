@@ -28,7 +28,7 @@ DATA = Path(__file__).resolve().parents[2] / "examples" / "demo" / "data"
 INDICES = (6, 5, 4)
 GPUS = 8
 REGION = "shanghai"
-LEASE_TTL_S = 9.0
+LEASE_TTL_S = 15.0
 DISK_MB = 128
 READY_S = 120.0
 # In the environment of every process of every job of a run.

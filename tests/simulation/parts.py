@@ -38,7 +38,7 @@ from westward.v1 import node_pb2
 log = structlog.get_logger()
 
 BEGIN_AT = datetime(2026, 6, 18, tzinfo=UTC)
-LEASE_TTL_S = 12.0
+LEASE_TTL_S = 15.0
 REPORT_INTERVAL_S = 2.0
 ROUND_EVERY_S = 1.0
 PREEMPTED_SHARE = 0.02

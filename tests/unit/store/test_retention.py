@@ -13,7 +13,7 @@ from scheduler.domain.log import LogStream
 from scheduler.domain.transitions import Event
 from scheduler.state.jobs import JobBook, UnknownJobError
 from scheduler.store import Store, retention
-from scheduler.store.tables import BLOB_CHUNKS, LOG_PIECES, ROUNDS
+from scheduler.store.tables import BLOB_CHUNKS, JOBS, LOG_PIECES, ROUNDS
 from tests.fakes.clock import ManualClock
 from tests.fakes.jobs import NOW, a_spec, assign, end, opened
 
@@ -39,6 +39,17 @@ async def ended(store: Store, book: JobBook, sha256: str | None = None) -> Job:
 async def rows(store: Store, table: sa.Table) -> int:
     count = sa.select(sa.func.count()).select_from(table)
     return int(await store.database.read(lambda c: c.scalar(count)) or 0)
+
+
+async def test_a_damaged_spec_does_not_keep_other_jobs(database_url: str) -> None:
+    clock = ManualClock()
+    async with opened(database_url, clock) as (store, book):
+        damaged = await ended(store, book)
+        await ended(store, book)
+        spoil = sa.update(JOBS).where(JOBS.c.id == damaged.id).values(spec="[1,{]")
+        await store.database.write(lambda c: c.execute(spoil).rowcount)
+        clock.pass_s(3600.0)
+        assert await retention.forget_jobs(store.database, clock.now()) == 2
 
 
 async def test_old_jobs_go_with_all_that_was_kept_of_them(database_url: str) -> None:
