@@ -22,7 +22,7 @@ log = structlog.get_logger(__name__)
 # Bounds how long the first of a batch waits for the last.
 BATCH = 500
 # Under load a commit waits so long for company: each costs far more than one work in it.
-COMPANY_S = 0.002
+COMPANY_S = 0.005
 # How often a database that went away during a commit is asked what became of it.
 ASK_S = 0.2
 # These harm one statement; every other failure of the driver may have ended the transaction.
