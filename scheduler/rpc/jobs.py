@@ -1,27 +1,24 @@
 """Jobs: submitted, listed, watched, cancelled, and their logs."""
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Protocol
 
 import grpc
 
 from scheduler.clock import Clock
-from scheduler.domain.fleet import Node
 from scheduler.domain.job import Job, JobSpec, JobState
 from scheduler.domain.reason import Reason
-from scheduler.domain.validation import NAME_MOST, Violation, violations
+from scheduler.domain.validation import Violation
 from scheduler.planner.snapshot import PlannedStart
 from scheduler.rpc import job_watch
+from scheduler.rpc.acceptance import Acceptance, Known
 from scheduler.rpc.arrays import ArrayCalls, one_job
 from scheduler.rpc.convert_jobs import (
-    MalformedError,
     event_to_pb,
     job_to_pb,
     log_piece_to_pb,
     reason_to_pb,
-    spec_from_pb,
     stamp,
     state_from_pb,
     task_counts_to_pb,
@@ -29,14 +26,13 @@ from scheduler.rpc.convert_jobs import (
 from scheduler.rpc.errors import StatusError, answers, invalid, status_error
 from scheduler.state import arrays, wishes
 from scheduler.state.ids import is_array_id
-from scheduler.state.jobs import JobBook, KeyConflictError, is_repeat
+from scheduler.state.jobs import JobBook, KeyConflictError
 from scheduler.store import Store
 from scheduler.store.blobs import SIZE_MOST_BYTES
 from scheduler.store.errors import StoreError
 from scheduler.store.jobs import JobFilter
 from westward.v1 import job_pb2, job_pb2_grpc
 
-SPEC_MOST_BYTES = 512 * 1024
 REASON_MOST = 1024
 PAGE_DEFAULT = 100
 PAGE_MOST = 1000
@@ -46,23 +42,8 @@ BATCH_MOST = 10_000
 SHA256_DIGITS = 64
 
 
-class World(Protocol):
+class World(Known, Protocol):
     """What is known of the rest when a job comes in or is shown."""
-
-    # Whether there is a place for the checkpoints of jobs that name none.
-    keeps_checkpoints: bool
-
-    def region_names(self) -> Collection[str]:
-        """Origin regions."""
-        ...
-
-    def place_names(self) -> Collection[str]:
-        """Clusters, and the provinces they lie in."""
-        ...
-
-    def nodes(self) -> Sequence[Node]:
-        """All known nodes."""
-        ...
 
     def planned_start(self, job_id: str) -> PlannedStart | None:
         """Where the last round means to start a pending job."""
@@ -84,7 +65,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         self._book = book
         self._store = store
         self._world = world
-        self._clock = clock
+        self._acceptance = Acceptance(book, store, world, clock)
         self._arrays = ArrayCalls(book, store.logs, clock)
         # Whoever follows a job's logs must also see that it moved on.
         book.on_step(lambda step: store.logs.signal.notify(step.job.id))
@@ -95,7 +76,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         request: job_pb2.SubmitRequest,
         context: grpc.aio.ServicerContext[job_pb2.SubmitRequest, job_pb2.SubmitResponse],
     ) -> job_pb2.SubmitResponse:
-        accepted = await self._accept(request)
+        accepted = await self._acceptance.accept(request)
         if isinstance(accepted, Job):
             return job_pb2.SubmitResponse(job=self._shown(accepted), existed=True)
         if accepted.array is not None:
@@ -276,54 +257,6 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
             message.planned_start_at.CopyFrom(stamp(planned.start_at))
         return message
 
-    async def _accept(
-        self, request: job_pb2.SubmitRequest | job_pb2.SubmitBatchRequest
-    ) -> JobSpec | Job:
-        """The spec, if it is a good one; or the job that an earlier try has made of it, even if
-        it would be refused by now, e.g. for its deadline.
-
-        Raises:
-            StatusError: INVALID_ARGUMENT with everything that is wrong.
-        """
-        key = request.idempotency_key
-        faults = list(_judged_key(key))
-        size = request.spec.ByteSize()
-        if size > SPEC_MOST_BYTES:
-            text = f"{size} bytes are over {SPEC_MOST_BYTES}; move data into the working directory"
-            raise invalid([*faults, Violation("spec", text)])
-        try:
-            spec = spec_from_pb(request.spec)
-        except MalformedError as error:
-            raise invalid([*faults, *_within_spec(error.violations)]) from error
-        faults += _within_spec(await self._violations(spec))
-        if not faults:
-            return spec
-        known = await self._store.jobs.find_key(spec.tenant, key) if key else None
-        if known is not None and await self._is_repeat(known, spec):
-            return known
-        raise invalid(faults)
-
-    async def _is_repeat(self, known: Job, spec: JobSpec) -> bool:
-        siblings = await self._book.chunks(known.array_id) if known.array_id else [known]
-        return is_repeat(siblings, spec)
-
-    async def _violations(self, spec: JobSpec) -> list[Violation]:
-        found = violations(
-            spec,
-            now_at=self._clock.now(),
-            regions=self._world.region_names(),
-            places=self._world.place_names(),
-            nodes=self._world.nodes(),
-        )
-        if spec.interruptible and not (spec.checkpoint_uri or self._world.keeps_checkpoints):
-            text = "an interruptible job needs one; the scheduler has no checkpoint_uri of its own"
-            found.append(Violation("checkpoint_uri", text))
-        sha256 = spec.working_dir_sha256
-        if sha256 and await self._store.blobs.size_bytes(sha256) is None:
-            text = f"no working directory {sha256[:80]} is stored; upload it first"
-            found.append(Violation("working_dir_sha256", text))
-        return found
-
     async def _submit_chunk(
         self, chunk: Sequence[job_pb2.SubmitBatchRequest]
     ) -> list[job_pb2.SubmitResult]:
@@ -332,7 +265,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         good: dict[int, tuple[JobSpec, str | None]] = {}
         for at, request in enumerate(chunk):
             try:
-                spec = await self._accept(request)
+                spec = await self._acceptance.accept(request)
             except (StatusError, StoreError) as error:
                 results[at] = _failed(error)
             else:
@@ -367,17 +300,6 @@ def _judged_reason(reason: str) -> str:
         text = f"{len(reason)} characters are over {REASON_MOST}; shorten it"
         raise invalid([Violation("reason", text)])
     return reason
-
-
-def _judged_key(key: str) -> list[Violation]:
-    if len(key) <= NAME_MOST and key.isprintable():
-        return []
-    text = f"{key[:NAME_MOST]!r} is no use; at most {NAME_MOST} printable characters"
-    return [Violation("idempotency_key", text)]
-
-
-def _within_spec(found: Sequence[Violation]) -> list[Violation]:
-    return [replace(violation, field=f"spec.{violation.field}") for violation in found]
 
 
 def _failed(error: Exception) -> job_pb2.SubmitResult:

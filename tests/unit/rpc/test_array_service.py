@@ -55,6 +55,17 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
     return caught.value
 
 
+async def test_the_copies_of_a_large_spec_are_bounded(tmp_path: Path) -> None:
+    async with serving(tmp_path) as service:
+        large = submission(tasks=9_000, env={"DATA": "x" * 60_000})
+        error = await refused(service.stub.Submit(large))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "900 chunks" in str(error.details())
+        assert "spec.array.chunk_tasks" in str(error.details())
+        small = submission(tasks=90, env={"DATA": "x" * 60_000})
+        assert (await service.stub.Submit(small)).job.array_id
+
+
 async def test_an_array_goes_by_its_id(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
         stub = service.stub
