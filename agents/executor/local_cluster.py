@@ -45,6 +45,9 @@ ENVIRONMENT = {
     # Otherwise one worker process is started for every CPU declared.
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_worker_prestart": "0",
+    # Ray keeps as many idle worker processes as it has idle CPUs, and ends the rest after a second:
+    # on a node whose CPUs are taken, every attempt would pay for a fresh one.
+    "RAY_idle_worker_killing_time_threshold_ms": "600000",
     # Ray would kill tasks when this machine, which is not the declared one, is short of memory.
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",

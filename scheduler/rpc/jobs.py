@@ -1,5 +1,6 @@
 """Jobs: submitted, listed, watched, cancelled, and their logs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Protocol
@@ -93,22 +94,23 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         request_iterator: AsyncIterator[job_pb2.SubmitBatchRequest],
         context: grpc.aio.ServicerContext[job_pb2.SubmitBatchRequest, job_pb2.SubmitBatchResponse],
     ) -> job_pb2.SubmitBatchResponse:
-        response = job_pb2.SubmitBatchResponse()
-        chunk: list[job_pb2.SubmitBatchRequest] = []
+        results: list[job_pb2.SubmitResult] = []
+        count, chunk = 0, list[job_pb2.SubmitBatchRequest]()
+        # While one chunk waits for the disk, the next one arrives.
+        before: asyncio.Task[list[job_pb2.SubmitResult]] | None = None
         async for request in request_iterator:
-            if len(response.results) + len(chunk) >= BATCH_MOST:
-                response.results.extend(await self._submit_chunk(chunk))
-                chunk = []
-                text = f"a batch takes {BATCH_MOST} items; send this one in another batch"
-                full = StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
-                response.results.append(_failed(full))
-                continue
-            chunk.append(request)
+            count += 1
+            if count <= BATCH_MOST:
+                chunk.append(request)
             if len(chunk) == BATCH_CHUNK:
-                response.results.extend(await self._submit_chunk(chunk))
-                chunk = []
-        response.results.extend(await self._submit_chunk(chunk))
-        return response
+                results += await before if before is not None else []
+                before, chunk = asyncio.create_task(self._submit_chunk(chunk)), []
+        results += await before if before is not None else []
+        results += await self._submit_chunk(chunk)
+        text = f"a batch takes {BATCH_MOST} items; send this one in another batch"
+        full = _failed(StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, text))
+        results += [full] * (count - len(results))
+        return job_pb2.SubmitBatchResponse(results=results)
 
     @answers
     async def UploadWorkingDir(
