@@ -18,18 +18,15 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from agents.executor import processes, wire
+from agents.executor import keeper, processes, wire
 from agents.executor.base import Observation
 from agents.executor.jobs import JobRunner
-from agents.executor.site import NAME, NAMESPACE, Site
 from agents.executor.wire import Order
 from agents.lease import Lease
 from scheduler.domain.job import AttemptState
 from scheduler.domain.reason import Reason, ReasonCode
 
 LONG_POLL_S = 30.0
-# Coroutines of the site actor that may be under way at once.
-CALLS_MAX = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,23 +142,6 @@ def refused(order: Order, code: ReasonCode, message: str) -> Observation:
     )
 
 
-def find_site(settings: Settings) -> Any:
-    """The cluster's site actor, started on the head node if there is none."""
-    return (
-        ray.remote(Site)
-        .options(
-            name=NAME,
-            namespace=NAMESPACE,
-            lifetime="detached",
-            get_if_exists=True,
-            num_cpus=0,
-            resources={"node:__internal_head__": 0.001},
-            max_concurrency=CALLS_MAX,
-        )
-        .remote()
-    )
-
-
 async def serve(out_fd: int) -> None:
     """Connects to Ray as the daemon says, and serves it."""
     loop = asyncio.get_running_loop()
@@ -175,15 +155,9 @@ async def serve(out_fd: int) -> None:
     if connect is None:
         return
     settings = Settings(**connect["settings"])
-    await asyncio.to_thread(
-        ray.init,
-        address=settings.address,
-        namespace=NAMESPACE,
-        log_to_driver=False,
-        # Which of this machine's raylets is ours: the one that shares the GCS's address.
-        _node_ip_address=settings.address.rsplit(":", 1)[0],
-    )
-    await Bridge(settings, find_site(settings), out).run(commands)
+    await asyncio.to_thread(keeper.connect, settings.address)
+    site = await asyncio.to_thread(keeper.find_site, settings.address)
+    await Bridge(settings, site, out).run(commands)
 
 
 def main() -> int:

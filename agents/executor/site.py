@@ -70,6 +70,10 @@ class Site:
     async def ping(self) -> str:
         return self._id
 
+    async def until_gone(self) -> None:
+        """Never returns: fails when this actor is gone."""
+        await asyncio.Event().wait()
+
     async def start(self, order: Order, working_dir: bytes | None, start_timeout_s: float) -> None:
         """Starts an attempt, unless one of this id is in the table."""
         if order.attempt_id in self._gangs:

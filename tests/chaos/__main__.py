@@ -7,6 +7,7 @@ commas between them; all kinds are the default.
 
 import asyncio
 import os
+import signal
 import sys
 
 from rich.console import Console
@@ -32,6 +33,8 @@ def main() -> int:
         print(f"CHAOS_KINDS: {sorted(strangers)} are none of {sorted(KINDS)}", file=sys.stderr)
         return 2
     print(f"chaos: seed {seed}, {faults} faults, {jobs} jobs, {minutes:g} min", flush=True)
+    # A kill cleans up as Ctrl-C does: processes, and the small disk.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     report = asyncio.run(_run(seed, jobs, faults, minutes * 60, kinds))
     show(report)
     return 1 if report.violations else 0

@@ -190,6 +190,22 @@ async def test_a_killed_bridge_harms_nothing(
     assert after.state is AttemptState.SUCCEEDED
 
 
+async def test_ray_workers_stay_warm_when_a_bridge_is_gone(
+    executor: RayExecutor, data_dir: Path
+) -> None:
+    assert (await run(executor, an_assignment("true"))).state is AttemptState.SUCCEEDED
+    processes.send(bridge_of(data_dir), signal.SIGKILL)
+    ray_workers = set()
+    for _ in range(4):
+        assignment = an_assignment("sh", "-c", "echo $PPID", gpus=0, cpus=4.0)
+        seen = await run(executor, assignment)
+        assert seen.state is AttemptState.SUCCEEDED, seen
+        ray_workers.add((folder_of(data_dir, assignment) / "rank-0.stdout").read_text())
+        # What Ray does not keep, it ends a second after the last task.
+        await asyncio.sleep(1.5)
+    assert len(ray_workers) == 1
+
+
 async def test_a_restarted_agent_finds_its_attempts(
     ray_cluster: LocalCluster, tmp_path: Path
 ) -> None:
