@@ -50,7 +50,7 @@ async def test_output_is_whole_and_once_though_the_dashboard_breaks(
     folder = order.folder("qingyang-1")
     folder.mkdir(parents=True)
     runner = jobs.JobRunner(
-        dashboard_url="http://unused",
+        dashboard_url="http://127.0.0.1:1",
         node_id="qingyang-1",
         start_timeout_s=1.0,
         site=None,
