@@ -26,7 +26,6 @@ KINDS = frozenset(
 
 
 @pytest.mark.ray
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 async def test_no_job_is_lost_and_none_runs_twice_at_once() -> None:
     async with staged([1], small_disk=False) as (stage, folder):
