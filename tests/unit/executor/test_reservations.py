@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ray.exceptions import RayError
 
-from agents.executor import reservation, wire
+from agents.executor import bundles, reservation, wire
 from agents.executor.reservation import Reservations, Reserved
 from agents.executor.wire import Order
 from agents.executor.worker import LeashAddress
@@ -41,7 +41,7 @@ class Cluster:
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     cluster = Cluster()
     group = SimpleNamespace(id=b"group", wait=lambda _: True)
-    monkeypatch.setattr(reservation, "_ask", lambda _: group)
+    monkeypatch.setattr(bundles, "ask", lambda _: group)
     monkeypatch.setattr(reservation, "_keep", lambda *_: None)
     monkeypatch.setattr(reservation, "_drop_kept", lambda _: None)
     monkeypatch.setattr(reservation, "_end", cluster.end)
