@@ -30,20 +30,26 @@ GCS_MISSES_MAX = 3
 
 
 def find_site(address: str) -> Any:
-    """The cluster's site actor; if there is none, it is started on the head node, by a keeper.
-
-    Raises:
-        RayError: Ray does not start it.
-    """
+    """The cluster's site actor; if there is none, it is started on the head node, by a keeper."""
     if (site := _named()) is not None:
         return site
-    ray.get(start_keeper.remote(address))
+    started = start_keeper.remote(address)
     gives_up_at = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < gives_up_at:
         if (site := _named()) is not None:
             return site
         time.sleep(START_LOOK_S)  # nobody tells of a new name
+    told = f"no keeper came up within {START_TIMEOUT_S:g} s ({_outcome(started)}); without one,"
+    print(f"{told} starts are slow once this agent has restarted", file=sys.stderr, flush=True)
     return found_or_started()
+
+
+def _outcome(started: Any) -> str:
+    try:
+        ray.get(started, timeout=0)
+    except RayError as error:  # a timeout is one
+        return repr(error)
+    return "it was started"
 
 
 def found_or_started() -> Any:
