@@ -1,21 +1,16 @@
 """A job runs only on accelerator models that it accepts, and only where its gang fits at all."""
 
+import numpy as np
+
 from policies.base import PairFilter, Policy
-from policies.scene import Bools, Scene, room_when_empty
-from scheduler.domain.job import JobSpec
+from policies.scene import Bools, Scene
 from scheduler.domain.reason import ReasonCode
 
 
 def _accepted(scene: Scene) -> Bools:
-    has = [any(node.gpus for node in pool.known) for pool in scene.pools]
-
-    def allowed(spec: JobSpec) -> list[bool]:
-        return [
-            (spec.gpus == 0 or has[p]) and spec.speed_on(pool.accelerator) is not None
-            for p, pool in enumerate(scene.pools)
-        ]
-
-    return scene.judge(lambda spec: (spec.gpus == 0, spec.accelerators), allowed)
+    has = np.array([any(node.gpus for node in pool.known) for pool in scene.pools], dtype=bool)
+    known = np.isfinite(scene.speeds)[scene.columns.speeds]
+    return np.asarray(known & (has[None, :] | (scene.columns.gpus == 0)[:, None]))
 
 
 def _why_not_accepted(scene: Scene, klass: int, pool: int) -> str:
@@ -25,10 +20,10 @@ def _why_not_accepted(scene: Scene, klass: int, pool: int) -> str:
 
 
 def _fits_when_empty(scene: Scene) -> Bools:
-    return scene.judge(
-        lambda spec: (spec.workers, spec.per_worker),
-        lambda spec: [room_when_empty(p.known, spec) >= spec.workers for p in scene.pools],
-    )
+    allowed = np.zeros((len(scene.classes), len(scene.pools)), dtype=bool)
+    for p, pool in enumerate(scene.pools):
+        allowed[:, p] = pool.known_shapes.room(scene.columns) >= scene.columns.workers
+    return allowed
 
 
 def _why_too_big(scene: Scene, klass: int, pool: int) -> str:

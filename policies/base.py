@@ -1,9 +1,14 @@
-"""What a policy is: one name, and under it what the rule forbids, costs and couples."""
+"""What a policy is: one name, and under it what the rule forbids, costs and couples.
+
+Everything is declared in parts that depend on few things at a time (a class and a pool; a site and
+a slot), never on every option: a hub has hundreds of millions of those, and the planner puts them
+together as it needs them.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from policies.scene import Bools, Floats, Ints, Options, Scene, Window
+from policies.scene import Bools, Floats, Ints, Pairs, Scene
 from scheduler.domain.reason import ReasonCode
 
 
@@ -22,58 +27,98 @@ class PairFilter:
 
 @dataclass(frozen=True, slots=True)
 class StartFilter:
-    """Judges every start of a pair on its own.
+    """Bounds the slots in which a pair may start.
 
-    ``allows(scene, options)`` has the shape (m, S); ``why(scene, options, row, slot)`` is a
-    sentence with the figures that ruled the start out.
+    ``bounds(scene, pairs)`` gives the first and the last such slot of each pair, two arrays of
+    shape (m,); first > last leaves none. ``why(scene, pairs, row, slot)`` is a sentence with the
+    figures that ruled a start out.
     """
 
     code: ReasonCode
-    allows: Callable[[Scene, Options], Bools]
-    why: Callable[[Scene, Options, int, int], str]
+    bounds: Callable[[Scene, Pairs], tuple[Ints, Ints]]
+    why: Callable[[Scene, Pairs, int, int], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """Constraints that couple jobs: one row per group and slot.
 
-    The rows of a group hold Σ demand × profile ≤ capacity over the options that touch the slot;
-    where ``exact``, each demand also counts the hours the option covers of the slot. An option's
-    window is the run, or the ``stage`` in which its data arrive. ``row`` names each pair at most
-    once. ``elastic_yuan`` is the price of a unit above the capacity; None: there is none to be had.
+    The rows of a group hold Σ demand × profile ≤ capacity over the runs that touch the slot; where
+    ``exact``, each demand also counts the hours that the run covers of the slot. What a class
+    demands in a pool is Σ over j of ``of_class[k, j] * of_pool[p, j]``. A group belongs to each
+    pool (``group_of_pool``) or to each class (``group_of_class``); -1 stands for none.
+    ``elastic_yuan`` is the price of a unit above the capacity; None: there is none to be had.
+    ``why(scene, class, pool, slot)`` says why a run alone is too much for a slot.
 
-    Shapes: row, group, demand (n,); profile and capacity (G, A); a capacity may be infinite.
+    Shapes: of_class (K, J), of_pool (P, J); profile, capacity and elastic_yuan (G, A); a capacity
+    may be infinite.
     """
 
     name: str
     code: ReasonCode
     unit: str
     groups: tuple[str, ...]
-    row: Ints
-    group: Ints
-    demand: Floats
+    of_class: Floats
+    of_pool: Floats
     profile: Floats
     capacity: Floats
-    window: Window
+    group_of_pool: Ints | None = None
+    group_of_class: Ints | None = None
     exact: bool = False
-    elastic_yuan: float | None = None
+    elastic_yuan: Floats | None = None
+    why: Callable[[Scene, int, int, int], str] | None = None
 
-    def label(self, scene: Scene, group: int, slot: int) -> str:
-        """The name of one row, e.g. ``capacity/qingyang/A800/2026-11-20T12:00``."""
-        when = scene.time_at(slot * scene.slot_s)
-        form = "%Y-%m-%dT%H:%M:%S" if scene.slot_s % 60 else "%Y-%m-%dT%H:%M"
-        return f"{self.name}/{self.groups[group]}/{when.strftime(form)}"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRows:
+    """Rows for the time at the beginning of a run in which its data arrive, ``Scene.stage``.
+
+    Entries name the pairs that need something of a group, at ``demand`` per hour; always hard and
+    exact. Shapes: pair (sorted), group and demand (n,); capacity (G, A).
+    """
+
+    name: str
+    code: ReasonCode
+    unit: str
+    groups: tuple[str, ...]
+    pair: Ints
+    group: Ints
+    demand: Floats
+    capacity: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyRate:
+    """Yuan per kWh at the door: ``inside`` (C, A) per slot of the axis, ``beyond`` (C,) after it."""
+
+    inside: Floats
+    beyond: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartCost:
+    """What the time of its start costs a class, each (K,): per hour from ``ready_s`` to
+    ``overdue_s`` and after it; after it also ``once``, and once more per hour of its run.
+    """
+
+    before_yuan_per_h: Floats
+    after_yuan_per_h: Floats
+    once_yuan: Floats
+    once_yuan_per_run_h: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One rule. ``cost_yuan`` has the shape (m, S), ``unplaced_yuan`` (K,): the surcharge for a
+    """One rule. ``pair_yuan`` has the shape (m,); ``unplaced_yuan`` (K,) is the surcharge for a
     class without a place over the dearest place it could have had.
     """
 
     name: str
     pair_filters: tuple[PairFilter, ...] = ()
     start_filters: tuple[StartFilter, ...] = ()
-    cost_yuan: Callable[[Scene, Options], Floats] | None = None
-    rows: Callable[[Scene, Options], tuple[Rows, ...]] | None = None
+    energy_rate: Callable[[Scene], EnergyRate] | None = None
+    pair_yuan: Callable[[Scene, Pairs], Floats] | None = None
+    start_cost: Callable[[Scene], StartCost] | None = None
+    rows: Callable[[Scene], tuple[Rows, ...]] | None = None
+    stage_rows: Callable[[Scene, Pairs], tuple[StageRows, ...]] | None = None
     unplaced_yuan: Callable[[Scene], Floats] | None = None

@@ -12,24 +12,37 @@ fits in these fits after them, too.
 import numpy as np
 
 from policies.base import Policy, Rows, StartFilter
-from policies.scene import TOLERANCE, Bools, Floats, Options, Scene
+from policies.scene import TOLERANCE, Floats, Ints, Pairs, Pool, Scene, shapes
 from scheduler.domain.reason import ReasonCode
 
 
-def _allows(scene: Scene, options: Options) -> Bools:
-    allowed = np.zeros(options.start_s.shape, dtype=bool)
-    known: dict[tuple[object, int], Bools] = {}
-    for i, (k, p) in enumerate(zip(options.klass, options.pool, strict=True)):
-        spec = scene.classes[k].spec
-        key = ((spec.per_worker, spec.workers), int(p))
-        if key not in known:
-            known[key] = scene.pools[p].room(spec)[: scene.slots] >= spec.workers
-        allowed[i] = known[key]
-    return allowed
+def _bounds(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
+    """From the first slot on in which the gang fits beside what runs."""
+    first = np.zeros(len(pairs.klass), dtype=np.int64)
+    for p, pool in enumerate(scene.pools):
+        here = np.flatnonzero(pairs.pool == p)
+        known: dict[object, int] = {}
+        crowded = here[_needs_a_look(scene, pool, pairs.klass[here])] if len(here) else here
+        for row, k in zip(crowded.tolist(), pairs.klass[crowded].tolist(), strict=True):
+            spec = scene.classes[k].spec
+            key = (spec.per_worker, spec.workers)
+            if key not in known:
+                enough = pool.room(spec)[: scene.slots] >= spec.workers
+                known[key] = int(np.argmax(enough)) if enough.any() else scene.slots
+            first[row] = known[key]
+    return pairs.bounds(scene.slots, first=first)
 
 
-def _why(scene: Scene, options: Options, row: int, slot: int) -> str:
-    spec, pool = scene.classes[options.klass[row]].spec, scene.pools[options.pool[row]]
+def _needs_a_look(scene: Scene, pool: Pool, classes: Ints) -> Ints:
+    """Which of the classes do not simply fit on the nodes that are empty now; indices."""
+    free = np.stack([pool.free_gpus, pool.free_cpus, pool.free_memory_gb], axis=-1)
+    empty = (free[:, 0] == free[:, -1]).all(axis=1)
+    room = shapes(free[empty, -1]).room(scene.columns)
+    return np.flatnonzero((room < scene.columns.workers)[classes])
+
+
+def _why(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
+    spec, pool = scene.classes[pairs.klass[row]].spec, scene.pools[pairs.pool[row]]
     room = pool.room(spec)[: scene.slots]
     later = np.flatnonzero(room >= spec.workers)
     soon = f"; enough from {scene.clock(later[0] * scene.slot_s)}" if len(later) else ""
@@ -40,67 +53,46 @@ def _why(scene: Scene, options: Options, row: int, slot: int) -> str:
     )
 
 
-def _rows(scene: Scene, options: Options) -> tuple[Rows, ...]:
-    specs = [klass.spec for klass in scene.classes]
-    workers = np.array([spec.workers for spec in specs])[options.klass]
-    gpus = np.array([spec.per_worker.gpus for spec in specs])[options.klass]
-    cpus = np.array([spec.per_worker.cpus for spec in specs])[options.klass]
-    memory_gb = np.array([spec.per_worker.memory_gb for spec in specs])[options.klass]
+def _rows(scene: Scene) -> tuple[Rows, ...]:
+    columns = scene.columns
     families = [
         _family(
             scene,
-            options,
             name="capacity" if size == 1 else f"capacity-blocks-of-{size}",
             unit="accelerator" if size == 1 else f"block of {size} accelerators",
-            demand=workers * (gpus // size).astype(float),
+            demand=columns.workers * (columns.gpus // size).astype(float),
             free=[np.floor(pool.free_gpus / size + TOLERANCE).sum(axis=0) for pool in scene.pools],
         )
-        for size in sorted({1, *(int(size) for size in np.unique(gpus) if size)})
+        for size in sorted({1, *(int(size) for size in np.unique(columns.gpus) if size)})
     ]
-    families += [
-        _family(
-            scene,
-            options,
-            name="cpus",
-            unit="core",
-            demand=workers * cpus,
-            free=[pool.free_cpus.sum(axis=0) for pool in scene.pools],
-        ),
-        _family(
-            scene,
-            options,
-            name="memory",
-            unit="GB",
-            demand=workers * memory_gb,
-            free=[pool.free_memory_gb.sum(axis=0) for pool in scene.pools],
-        ),
-    ]
-    return tuple(family for family in families if len(family.row))
+    cores = [pool.free_cpus.sum(axis=0) for pool in scene.pools]
+    memory_gb = [pool.free_memory_gb.sum(axis=0) for pool in scene.pools]
+    need = columns.workers * columns.cpus
+    families.append(_family(scene, name="cpus", unit="core", demand=need, free=cores))
+    need = columns.workers * columns.memory_gb
+    families.append(_family(scene, name="memory", unit="GB", demand=need, free=memory_gb))
+    return tuple(families)
 
 
-def _family(
-    scene: Scene, options: Options, *, name: str, unit: str, demand: Floats, free: list[Floats]
-) -> Rows:
+def _family(scene: Scene, *, name: str, unit: str, demand: Floats, free: list[Floats]) -> Rows:
     capacity = np.full((len(scene.pools), scene.axis), np.inf)
     for p, per_slot in enumerate(free):
         capacity[p, : scene.slots] = per_slot[: scene.slots]
-    row = np.flatnonzero(demand > 0)
     return Rows(
         name=name,
         code=ReasonCode.CAPACITY,
         unit=unit,
-        groups=tuple(f"{pool.cluster}/{pool.accelerator or 'cpu'}" for pool in scene.pools),
-        row=row,
-        group=options.pool[row],
-        demand=demand[row],
+        groups=tuple(pool.name for pool in scene.pools),
+        of_class=demand[:, None],
+        of_pool=np.ones((len(scene.pools), 1)),
+        group_of_pool=np.arange(len(scene.pools)),
         profile=np.ones((len(scene.pools), scene.axis)),
         capacity=capacity,
-        window=options.run,
     )
 
 
 POLICY = Policy(
     name="capacity",
-    start_filters=(StartFilter(ReasonCode.CAPACITY, _allows, _why),),
+    start_filters=(StartFilter(ReasonCode.CAPACITY, _bounds, _why),),
     rows=_rows,
 )

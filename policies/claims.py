@@ -8,7 +8,7 @@ starts there in a later slot is planned, and not yet given.
 import numpy as np
 
 from policies.base import Policy, StartFilter
-from policies.scene import Bools, Options, PoolClaim, Scene
+from policies.scene import Ints, Pairs, PoolClaim, Scene
 from scheduler.domain.reason import ReasonCode
 
 
@@ -19,16 +19,17 @@ def _claim(scene: Scene, klass: int, pool: int) -> PoolClaim | None:
     return max(above, key=lambda claim: claim.priority, default=None)
 
 
-def _allows(scene: Scene, options: Options) -> Bools:
-    allowed = np.ones(options.start_s.shape, dtype=bool)
-    for pool in {claim.pool for claim in scene.claims}:
-        for row in np.flatnonzero(options.pool == pool).tolist():
-            allowed[row, 0] = _claim(scene, int(options.klass[row]), pool) is None
-    return allowed
+def _bounds(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
+    first = np.zeros(len(pairs.klass), dtype=np.int64)
+    step = scene.weights.preempt_priority_step
+    for claim in scene.claims:
+        below = scene.columns.priority[pairs.klass] + step <= claim.priority
+        first[below & (pairs.pool == claim.pool)] = 1
+    return pairs.bounds(scene.slots, first=first)
 
 
-def _why(scene: Scene, options: Options, row: int, slot: int) -> str:
-    claim = _claim(scene, int(options.klass[row]), int(options.pool[row]))
+def _why(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
+    claim = _claim(scene, int(pairs.klass[row]), int(pairs.pool[row]))
     assert claim is not None, "nothing else rules a start out here"
     return (
         f"What is free or becomes so is for {claim.job_id} (priority {claim.priority}), for which "
@@ -36,4 +37,4 @@ def _why(scene: Scene, options: Options, row: int, slot: int) -> str:
     )
 
 
-POLICY = Policy(name="claims", start_filters=(StartFilter(ReasonCode.CAPACITY, _allows, _why),))
+POLICY = Policy(name="claims", start_filters=(StartFilter(ReasonCode.CAPACITY, _bounds, _why),))

@@ -3,38 +3,43 @@
 import numpy as np
 
 from policies.base import Policy, StartFilter
-from policies.scene import Bools, Options, Scene
+from policies.scene import Floats, Ints, Pairs, Scene
 from scheduler.domain.reason import ReasonCode
 
 # Times are rounded to the microsecond.
 ROUNDING_S = 1e-6
 
 
-def _computed_in_time(scene: Scene, options: Options) -> Bools:
-    deadline_s = np.array([klass.deadline_s for klass in scene.classes])[options.klass]
-    stage_s = scene.stage_s[options.klass, options.pool]
-    latest_s = deadline_s - (options.run_s - stage_s) + ROUNDING_S
-    return np.asarray(options.start_s <= latest_s[:, None])
+def last_slots(scene: Scene, pairs: Pairs, latest_s: Floats) -> Ints:
+    """The last slot of each pair whose start is not after a time; -1 if none is."""
+    slot = np.floor(np.minimum(latest_s + ROUNDING_S, scene.slots * scene.slot_s) / scene.slot_s)
+    late = pairs.start_s > latest_s + ROUNDING_S
+    return np.where(late, -1, np.minimum(slot, scene.slots - 1)).astype(np.int64)
 
 
-def _why_late(scene: Scene, options: Options, row: int, slot: int) -> str:
-    klass = scene.classes[options.klass[row]]
-    end_s = options.start_s[row, slot] + options.run_s[row]
-    late_s = end_s - klass.deadline_s
+def _computed_in_time(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
+    latest_s = scene.columns.deadline_s[pairs.klass] - (pairs.run_s - pairs.stage_s)
+    return pairs.bounds(scene.slots, last=last_slots(scene, pairs, latest_s))
+
+
+def _why_late(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
+    klass = scene.classes[pairs.klass[row]]
+    start_s = max(float(pairs.start_s[row]), slot * scene.slot_s)
+    end_s = start_s + float(pairs.run_s[row])
     return (
-        f"Starting at {scene.clock(options.start_s[row, slot])} it would end at "
-        f"{scene.clock(end_s)}, {_span(late_s)} after its deadline "
-        f"{scene.clock(klass.deadline_s)}; a run takes {_span(float(options.run_s[row]))} here."
+        f"Starting at {scene.clock(start_s)} it would end at "
+        f"{scene.clock(end_s)}, {_span(end_s - klass.deadline_s)} after its deadline "
+        f"{scene.clock(klass.deadline_s)}; a run takes {_span(float(pairs.run_s[row]))} here."
     )
 
 
-def _ready(scene: Scene, options: Options) -> Bools:
-    ready_s = np.array([klass.ready_s for klass in scene.classes])[options.klass]
-    return np.asarray(ready_s[:, None] < (np.arange(scene.slots) + 1) * scene.slot_s)
+def _ready(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
+    first = np.minimum(np.floor(pairs.start_s / scene.slot_s), scene.slots).astype(np.int64)
+    return pairs.bounds(scene.slots, first=first)
 
 
-def _why_not_ready(scene: Scene, options: Options, row: int, slot: int) -> str:
-    ready_s = scene.classes[options.klass[row]].ready_s
+def _why_not_ready(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
+    ready_s = scene.classes[pairs.klass[row]].ready_s
     return f"The job may not start before {scene.clock(ready_s)}."
 
 

@@ -7,38 +7,37 @@ is on the load of a slot above the supply: an elastic row, whose shadow price li
 
 import numpy as np
 
-from policies.base import Policy, Rows
-from policies.scene import Floats, Options, Scene
+from policies.base import EnergyRate, Policy, Rows
+from policies.scene import Scene
 from scheduler.domain.reason import ReasonCode
 
 
-def _cost_beyond(scene: Scene, options: Options) -> Floats:
+def _rate(scene: Scene) -> EnergyRate:
     """What runs beyond the axis counts as not green."""
-    pue = np.array([view.pue[-1] for view in scene.sites])[options.site]
-    beyond_kwh = (options.it_kw * pue)[:, None] * options.run.beyond_h
-    return np.asarray(scene.weights.nongreen_yuan_per_kwh * beyond_kwh)
+    shape = (len(scene.sites), scene.axis)
+    beyond = np.full(len(scene.sites), scene.weights.nongreen_yuan_per_kwh)
+    return EnergyRate(inside=np.zeros(shape), beyond=beyond)
 
 
-def _rows(scene: Scene, options: Options) -> tuple[Rows, ...]:
-    if not len(options.klass) or scene.weights.nongreen_yuan_per_kwh <= 0:
+def _rows(scene: Scene) -> tuple[Rows, ...]:
+    if not scene.sites or scene.weights.nongreen_yuan_per_kwh <= 0:
         return ()
-    left_kwh = [view.green_kw * scene.hours - view.running_kwh for view in scene.sites]
+    left_kwh = np.array([view.green_kw * scene.hours - view.running_kwh for view in scene.sites])
     return (
         Rows(
             name="nongreen",
             code=ReasonCode.GREEN,
             unit="kWh",
             groups=tuple(view.site.cluster for view in scene.sites),
-            row=np.arange(len(options.klass)),
-            group=options.site,
-            demand=options.it_kw,
+            of_class=scene.it_of_class(),
+            of_pool=scene.it_of_pool(),
+            group_of_pool=scene.site_of_pool,
             profile=np.array([view.pue for view in scene.sites]),
-            capacity=np.maximum(np.array(left_kwh), 0.0),
-            window=options.run,
+            capacity=np.maximum(left_kwh, 0.0),
             exact=True,
-            elastic_yuan=scene.weights.nongreen_yuan_per_kwh,
+            elastic_yuan=np.full(left_kwh.shape, scene.weights.nongreen_yuan_per_kwh),
         ),
     )
 
 
-POLICY = Policy(name="nongreen", cost_yuan=_cost_beyond, rows=_rows)
+POLICY = Policy(name="nongreen", energy_rate=_rate, rows=_rows)

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from policies.base import Policy, Rows, StartFilter
-from policies.scene import TOLERANCE, Bools, Floats, Options, Scene
+from policies.base import Policy, Rows
+from policies.scene import Floats, Scene
 from scheduler.domain.reason import ReasonCode
 
 
@@ -16,50 +16,35 @@ def _left_kw(scene: Scene) -> Floats:
     return left
 
 
-def _allows(scene: Scene, options: Options) -> Bools:
-    left_kw = _left_kw(scene)
-    allowed = np.ones(options.start_s.shape, dtype=bool)
-    for site, rows in options.per_site():
-        load_kw = options.it_kw[rows, None] * scene.sites[site].pue
-        allowed[rows] = ~options.run.any_slot(load_kw > left_kw[site] + TOLERANCE, rows)
-    return allowed
-
-
-def _why(scene: Scene, options: Options, row: int, slot: int) -> str:
-    c = int(options.site[row])
-    view, left_kw = scene.sites[c], _left_kw(scene)[c]
-    load_kw = options.it_kw[row] * view.pue
-    span = slice(slot, int(options.run.last[row, slot]))
-    worst = slot + int(np.argmax(load_kw[span] - left_kw[span]))
+def _why(scene: Scene, klass: int, pool: int, slot: int) -> str:
+    view = scene.site_of(pool)
+    load_kw = scene.it_kw(klass, pool) * float(view.pue[slot])
+    left_kw = float(_left_kw(scene)[scene.pools[pool].site, slot])
     return (
-        f"{load_kw[worst]:.1f} kW > {left_kw[worst]:.1f} kW left of the power cap of "
-        f"{view.site.power_cap_kw:g} kW at {scene.clock(worst * scene.slot_s)}."
+        f"{load_kw:.1f} kW > {left_kw:.1f} kW left of the power cap of "
+        f"{view.site.power_cap_kw:g} kW at {scene.clock(slot * scene.slot_s)}."
     )
 
 
-def _rows(scene: Scene, options: Options) -> tuple[Rows, ...]:
-    capped = np.array([view.site.power_cap_kw is not None for view in scene.sites])
-    row = np.flatnonzero(capped[options.site])
-    if not len(row):
+def _rows(scene: Scene) -> tuple[Rows, ...]:
+    capped = np.array([view.site.power_cap_kw is not None for view in scene.sites], dtype=bool)
+    if not capped.any():
         return ()
+    site = scene.site_of_pool
     return (
         Rows(
             name="power",
             code=ReasonCode.POWER_CAP,
             unit="kW",
             groups=tuple(view.site.cluster for view in scene.sites),
-            row=row,
-            group=options.site[row],
-            demand=options.it_kw[row],
+            of_class=scene.it_of_class(),
+            of_pool=scene.it_of_pool(),
+            group_of_pool=np.where(capped[site], site, -1),
             profile=np.array([view.pue for view in scene.sites]),
             capacity=_left_kw(scene),
-            window=options.run,
+            why=_why,
         ),
     )
 
 
-POLICY = Policy(
-    name="power",
-    start_filters=(StartFilter(ReasonCode.POWER_CAP, _allows, _why),),
-    rows=_rows,
-)
+POLICY = Policy(name="power", rows=_rows)

@@ -2,19 +2,14 @@
 
 import numpy as np
 
-from policies.base import Policy
-from policies.scene import Floats, Options, Scene
+from policies.base import EnergyRate, Policy
+from policies.scene import Scene
 
 
-def _cost(scene: Scene, options: Options) -> Floats:
-    yuan = np.empty(options.start_s.shape)
-    for site, rows in options.per_site():
-        view = scene.sites[site]
-        rate = view.price_yuan_per_kwh * view.pue
-        hourly = options.run.integral(rate, scene.hours, rows)
-        hourly += options.run.beyond_h[rows] * rate[-1]
-        yuan[rows] = options.it_kw[rows, None] * hourly
-    return yuan
+def _rate(scene: Scene) -> EnergyRate:
+    price = [view.price_yuan_per_kwh for view in scene.sites]
+    inside = np.array(price).reshape(len(scene.sites), scene.axis)
+    return EnergyRate(inside=inside, beyond=inside[:, -1])
 
 
-POLICY = Policy(name="price", cost_yuan=_cost)
+POLICY = Policy(name="price", energy_rate=_rate)

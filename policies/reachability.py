@@ -1,22 +1,19 @@
 """Nothing new is sent to a site that is silent, or to nodes that are."""
 
+import numpy as np
+
 from policies.base import PairFilter, Policy
-from policies.scene import Bools, Scene, room_when_empty
-from scheduler.domain.job import JobSpec
+from policies.scene import Bools, Scene
 from scheduler.domain.reason import ReasonCode
 
 
 def _allows(scene: Scene) -> Bools:
-    sites = [scene.site_of(p).site for p in range(len(scene.pools))]
-    reachable = [site.reachable and not site.not_serving for site in sites]
-
-    def allowed(spec: JobSpec) -> list[bool]:
-        return [
-            reachable[p] and room_when_empty(pool.nodes, spec) >= spec.workers
-            for p, pool in enumerate(scene.pools)
-        ]
-
-    return scene.judge(lambda spec: (spec.workers, spec.per_worker), allowed)
+    allowed = np.zeros((len(scene.classes), len(scene.pools)), dtype=bool)
+    for p, pool in enumerate(scene.pools):
+        site = scene.site_of(p).site
+        if site.reachable and not site.not_serving:
+            allowed[:, p] = pool.ready_shapes.room(scene.columns) >= scene.columns.workers
+    return allowed
 
 
 def _why(scene: Scene, klass: int, pool: int) -> str:

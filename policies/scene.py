@@ -1,8 +1,8 @@
 """What policies judge: the snapshot as arrays.
 
 Times are seconds since the beginning of slot 0. K classes of jobs, P pools, C sites, S slots in
-which a run may start, A ≥ S slots in which it may go on. The last slot of the axis stands for
-everything after it.
+which a run may start, A ≥ S slots in which it may go on, m pairs of a class and a pool. The last
+slot of the axis stands for everything after it.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
+from policies.ways import Ways
 from policies.weights import Weights
 from scheduler.domain.fleet import Node, Region, Site
 from scheduler.domain.job import JobSpec
@@ -44,6 +45,65 @@ class JobClass:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """The classes as columns, each of shape (K,).
+
+    ``workers`` times (``gpus``, ``cpus``, ``memory_gb``) is the gang; ``size`` its accelerators, or
+    what its cores weigh; ``left_s`` its work to do at relative speed 1, ``resume_s`` what going on
+    takes beside it. ``green_share`` is 0 where none is asked for. ``speeds`` is a row of
+    ``Scene.speeds``.
+    """
+
+    workers: Ints
+    gpus: Ints
+    cpus: Floats
+    memory_gb: Floats
+    size: Floats
+    priority: Ints
+    urgency: Floats
+    green_share: Floats
+    ready_s: Floats
+    overdue_s: Floats
+    deadline_s: Floats
+    left_s: Floats
+    resume_s: Floats
+    speeds: Ints
+
+    @property
+    def idle_cores(self) -> Floats:
+        """Cores of a worker that draw power of their own: those of workers without accelerators."""
+        return np.where(self.gpus > 0, 0.0, self.cpus)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shapes:
+    """Nodes by what they have when empty: ``has`` (n, 3) accelerators, cores and GB, ``count``
+    (n,) of each."""
+
+    has: Floats
+    count: Ints
+
+    def room(self, columns: Columns) -> Ints:
+        """Workers of each class that fit on the empty nodes, at most its own; shape (K,)."""
+        total = np.zeros(len(columns.workers), dtype=np.int64)
+        needs = (columns.gpus.astype(float), columns.cpus, columns.memory_gb)
+        for has, count in zip(self.has, self.count.tolist(), strict=True):
+            fits = columns.workers.copy()
+            for have, need in zip(has.tolist(), needs, strict=True):
+                some = need > 0
+                whole = np.floor(have / np.where(some, need, 1.0) + TOLERANCE)
+                np.minimum(fits, np.where(some, whole, fits).astype(np.int64), out=fits)
+            total += fits * count
+        return total
+
+
+def shapes(has: Floats) -> Shapes:
+    """Nodes (n, 3) by what they have."""
+    rows, count = np.unique(has.reshape(-1, 3), axis=0, return_counts=True)
+    return Shapes(has=rows, count=count.astype(np.int64))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
     """Nodes of one cluster with one accelerator model; power figures are their greatest.
 
@@ -62,6 +122,12 @@ class Pool:
     free_gpus: Floats
     free_cpus: Floats
     free_memory_gb: Floats
+    ready_shapes: Shapes
+    known_shapes: Shapes
+
+    @property
+    def name(self) -> str:
+        return f"{self.cluster}/{self.accelerator or 'cpu'}"
 
     def room(self, spec: JobSpec) -> Ints:
         """Workers of the job that fit on the nodes, per slot; shape (S + 1,)."""
@@ -75,17 +141,6 @@ class Pool:
             if need > 0:
                 np.minimum(fits, np.floor(free / need + TOLERANCE), out=fits)
         return np.asarray(fits.sum(axis=0), dtype=np.int64)
-
-
-def room_when_empty(nodes: Iterable[Node], spec: JobSpec) -> int:
-    """Workers of the job that would fit on empty nodes."""
-    shape, room = spec.per_worker, 0
-    needs = (float(shape.gpus), shape.cpus, shape.memory_gb)
-    for node in nodes:
-        has = (float(node.gpus), node.cpus, node.memory_gb)
-        fits = [int(h / n + TOLERANCE) for n, h in zip(needs, has, strict=True) if n > 0]
-        room += min([spec.workers, *fits])
-    return room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +174,9 @@ class PoolClaim:
 class Scene:
     """Everything a policy may look at. ``hours`` is what is left of each slot, shape (A,).
 
-    ``run_s``, ``stage_s`` (of it: until the data have arrived) and ``it_kw`` have the shape
-    (K, P); a run is infinitely long where the job cannot run at all. ``claims`` are pools that are
-    being freed, with the priority of the job for which.
+    ``speeds`` (profiles, P) are relative speeds of jobs that accept the same accelerators, nan
+    where a pool's is not among them. ``ways`` are those of the data, None if no class has any.
+    ``claims`` are pools that are being freed, with the priority of the job for which.
     """
 
     start_at: datetime
@@ -130,18 +185,22 @@ class Scene:
     slots: int
     hours: Floats
     classes: tuple[JobClass, ...]
+    columns: Columns
     pools: tuple[Pool, ...]
     sites: tuple[SiteView, ...]
     regions: dict[str, Region]
-    run_s: Floats
-    stage_s: Floats
-    it_kw: Floats
+    speeds: Floats
+    ways: Ways | None
     weights: Weights
     claims: tuple[PoolClaim, ...] = ()
 
     @property
     def axis(self) -> int:
         return len(self.hours)
+
+    @property
+    def site_of_pool(self) -> Ints:
+        return np.array([pool.site for pool in self.pools], dtype=np.int64)
 
     def site_of(self, pool: int) -> SiteView:
         return self.sites[self.pools[pool].site]
@@ -158,29 +217,75 @@ class Scene:
             form = "%Y-%m-%d " + form
         return when.strftime(form)
 
+    def label(self, row: str, group: str, slot: int) -> str:
+        """The name of one row, e.g. ``capacity/qingyang/A800/2026-11-20T12:00``."""
+        when = self.time_at(slot * self.slot_s)
+        form = "%Y-%m-%dT%H:%M:%S" if self.slot_s % 60 else "%Y-%m-%dT%H:%M"
+        return f"{row}/{group}/{when.strftime(form)}"
+
     def judge(
         self, key: Callable[[JobSpec], Hashable], allowed: Callable[[JobSpec], Iterable[bool]]
     ) -> Bools:
         """Which pools are allowed, (K, P), judged once for all classes of equal key."""
-        known: dict[Hashable, list[bool]] = {}
-        rows = []
+        known: dict[Hashable, int] = {}
+        rows, of_class = list[list[bool]](), list[int]()
         for klass in self.classes:
             here = key(klass.spec)
-            if here not in known:
-                known[here] = list(allowed(klass.spec))
-            rows.append(known[here])
-        return np.array(rows, dtype=bool).reshape(len(self.classes), len(self.pools))
+            if (row := known.get(here)) is None:
+                row = known[here] = len(rows)
+                rows.append(list(allowed(klass.spec)))
+            of_class.append(row)
+        table = np.array(rows, dtype=bool).reshape(len(rows), len(self.pools))
+        return table[np.array(of_class, dtype=np.int64)]
 
-    def size(self, klass: int) -> float:
-        """Accelerators of the gang, or what its cores weigh."""
-        return self.weights.size(self.classes[klass].spec)
+    def it_kw(self, klass: int, pool: int) -> float:
+        """IT power of a gang in a pool."""
+        where, columns = self.pools[pool], self.columns
+        draw_kw = columns.gpus[klass] * where.gpu_power_kw
+        draw_kw += columns.idle_cores[klass] * where.cpu_power_kw
+        return float(columns.workers[klass] * draw_kw)
+
+    def it_of_class(self) -> Floats:
+        """What draws power in each gang: accelerators, and cores of workers without; (K, 2)."""
+        columns = self.columns
+        return np.stack(
+            [columns.workers * columns.gpus, columns.workers * columns.idle_cores], axis=1
+        ).astype(float)
+
+    def it_of_pool(self) -> Floats:
+        """The kW of each of those; (P, 2)."""
+        kw = [[pool.gpu_power_kw, pool.cpu_power_kw] for pool in self.pools]
+        return np.array(kw, dtype=float).reshape(len(self.pools), 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Classes in pools, sorted by class and pool; each array has the shape (m,).
+
+    ``start_s`` is the earliest time of a start; later ones lie at the beginnings of slots. A run
+    takes ``run_s``, its first ``stage_s`` for its data.
+    """
+
+    klass: Ints
+    pool: Ints
+    site: Ints
+    start_s: Floats
+    stage_s: Floats
+    run_s: Floats
+
+    def bounds(
+        self, slots: int, first: Ints | None = None, last: Ints | None = None
+    ) -> tuple[Ints, Ints]:
+        """Bounds of starts, with all slots allowed where one is not given."""
+        least = np.zeros(len(self.klass), dtype=np.int64) if first is None else first
+        return least, np.full(len(self.klass), slots - 1) if last is None else last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """A span of time for every option. It touches the slots from the option's own up to ``last``
-    (exclusive, at most A); hours are what it covers of the first and of the last slot it touches,
-    and of the time beyond the axis. Shapes (m, S).
+    """A span of time for every start of some pairs. It touches the slots from the start's own up to
+    ``last`` (exclusive, at most A); hours are what it covers of the first and of the last slot it
+    touches, and of the time beyond the axis. Shapes (n, S).
     """
 
     last: Ints
@@ -189,7 +294,7 @@ class Window:
     beyond_h: Floats
 
     def touched(self, row: int, slot: int, hours: Floats) -> tuple[slice, Floats]:
-        """The slots one option touches, and the hours it covers of each."""
+        """The slots one start touches, and the hours it covers of each."""
         last = int(self.last[row, slot])
         span = hours[slot:last].copy()
         span[-1] = self.tail_h[row, slot]
@@ -231,30 +336,8 @@ class Window:
         return np.asarray(np.take_along_axis(counted, last, axis=1) > counted[:, :slots])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Pairs of a class and a pool, sorted by class, with a start in every slot.
-
-    ``klass`` and ``pool`` have the shape (m,), ``start_s`` (m, S). ``stage`` is the part of
-    ``run`` in which the data arrive.
-    """
-
-    klass: Ints
-    pool: Ints
-    site: Ints
-    it_kw: Floats
-    run_s: Floats
-    start_s: Floats
-    run: Window
-    stage: Window
-
-    def per_site(self) -> list[tuple[int, Ints]]:
-        """Each site with the rows of its pairs."""
-        return [(int(site), np.flatnonzero(self.site == site)) for site in np.unique(self.site)]
-
-
 def window(start_s: Floats, length_s: Floats, slot_s: float, hours: Floats) -> Window:
-    """Windows of a length (m,) from starts (m, S)."""
+    """Windows of a length (n,) from starts (n, S)."""
     axis, slots = len(hours), start_s.shape[1]
     first = np.arange(slots)
     end_s = start_s + length_s[:, None]

@@ -4,18 +4,13 @@ import numpy as np
 
 from policies.base import Policy
 from policies.scene import Floats, Scene
-from policies.weights import urgency
-from scheduler.domain.remaining import left_s
 
 
 def _surcharge(scene: Scene) -> Floats:
-    weights = scene.weights
-    yuan = []
-    for k, klass in enumerate(scene.classes):
-        gpu_hours = scene.size(k) * left_s(klass.spec, klass.done_s) / 3600
-        base = weights.unplaced_yuan_per_job + weights.unplaced_yuan_per_gpu_hour * gpu_hours
-        yuan.append(base * urgency(klass.spec.priority))
-    return np.array(yuan)
+    weights, columns = scene.weights, scene.columns
+    gpu_hours = columns.size * columns.left_s / 3600
+    base = weights.unplaced_yuan_per_job + weights.unplaced_yuan_per_gpu_hour * gpu_hours
+    return np.asarray(base * columns.urgency)
 
 
 POLICY = Policy(name="unplaced", unplaced_yuan=_surcharge)

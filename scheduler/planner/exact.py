@@ -5,15 +5,15 @@ of the capacity, so that what fits here fits in truth; in elastic rows the other
 down, so that the model never costs more than the truth.
 """
 
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
 from ortools.sat.python import cp_model
 
 from policies.scene import Floats, Ints
-from scheduler.planner.greedy import loaded
-from scheduler.planner.model import Assignment, Choice, Model, Residual, objective_yuan
+from scheduler.planner.model import Model
+from scheduler.planner.places import Places, Residual, costs_yuan, objective_yuan
 
 # One part of a row's capacity; the resolution of all figures in the model.
 PARTS = 1_000_000
@@ -30,56 +30,59 @@ SEED = 1
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """The better of the given assignment and CP-SAT's; ``bound_yuan`` is a lower bound with what
-    was not in the model fixed, ``work`` the deterministic time it took.
+    """The better of the given places and CP-SAT's; ``bound_yuan`` is a lower bound with what was
+    not in the model fixed, ``work`` the deterministic time it took.
     """
 
-    assignment: Assignment
+    places: Places
     yuan: float
     bound_yuan: float
     work: float
 
 
-def solve(model: Model, assignment: Assignment, yuan: float, chosen: Ints, work: float) -> Solved:
+def solve(
+    model: Model, active: Ints, places: Places, yuan: float, chosen: Ints, work: float
+) -> Solved:
     """Re-plans the classes that have a chosen option, all others where they are.
 
     Args:
-        yuan: the assignment's objective.
+        active: the classes that have a start at all.
+        yuan: the objective of the places.
         chosen: (pair, slot) of each variable, shape (n, 2), n > 0.
         work: CP-SAT's deterministic time at most, about seconds of one core.
     """
-    klass = model.candidates.options.klass[chosen[:, 0]]
-    classes: list[int] = np.unique(klass).tolist()
-    fixed: Assignment = [list(jobs) for jobs in assignment]
-    for k in classes:
-        fixed[k] = [None] * len(fixed[k])
-    residual = loaded(model, fixed)
-    cp, variables, hint = cp_model.CpModel(), [], _counts(assignment, classes)
+    klass = model.candidates.pairs.klass[chosen[:, 0]]
+    fixed, free = places.copy(), np.isin(places.klass, klass)
+    hint = Counter(zip(places.pair[free].tolist(), places.slot[free].tolist(), strict=True))
+    fixed.pair[free] = -1
+    residual = Residual(model, fixed)
+    cp, variables = cp_model.CpModel(), []
     for (pair, slot), most in zip(chosen.tolist(), model.jobs[klass].tolist(), strict=True):
         variable = cp.new_int_var(0, most, "")
         cp.add_hint(variable, hint[pair, slot])
         variables.append(variable)
-    for k in classes:
+    for k in np.unique(klass).tolist():
         own = [variables[i] for i in np.flatnonzero(klass == k)]
         cp.add(cp_model.LinearExpr.sum(own) <= int(model.jobs[k]))
     unit = max(UNIT_YUAN, float(model.unplaced_yuan @ model.jobs) / TOTAL_MOST)
     linear, excess = _add_rows(cp, model, residual, chosen=chosen, variables=variables, unit=unit)
-    cost = model.cost_yuan[chosen[:, 0], chosen[:, 1]] + linear - model.unplaced_yuan[klass]
+    cost = costs_yuan(model, chosen[:, 0], chosen[:, 1]) + linear - model.unplaced_yuan[klass]
     units = np.floor(cost / unit).astype(np.int64)
     objective = cp_model.LinearExpr.weighted_sum(variables, units.tolist())
     cp.minimize(objective + ELASTIC_UNITS * cp_model.LinearExpr.sum(excess))
     solver = _solver(work)
     if solver.solve(cp) not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-        return Solved(assignment, yuan, -np.inf, work)
-    bound = solver.best_objective_bound * unit + objective_yuan(model, fixed)
+        return Solved(places, yuan, -np.inf, work)
+    bound = solver.best_objective_bound * unit + objective_yuan(model, fixed, active)
     for i, (pair, slot) in enumerate(chosen.tolist()):
-        jobs = fixed[int(klass[i])]
-        for _ in range(solver.value(variables[i])):
-            jobs[jobs.index(None)] = Choice(pair, slot)
-    found, spent = objective_yuan(model, fixed), solver.response_proto.deterministic_time
+        first, last = fixed.jobs_from[klass[i]], fixed.jobs_from[klass[i] + 1]
+        open_jobs = first + np.flatnonzero(fixed.pair[first:last] < 0)
+        taken = open_jobs[: solver.value(variables[i])]
+        fixed.pair[taken], fixed.slot[taken] = pair, slot
+    found, spent = objective_yuan(model, fixed, active), solver.response_proto.deterministic_time
     if found < yuan:
         return Solved(fixed, found, bound, spent)
-    return Solved(assignment, yuan, bound, spent)
+    return Solved(places, yuan, bound, spent)
 
 
 def _solver(work: float) -> cp_model.CpSolver:
@@ -90,15 +93,6 @@ def _solver(work: float) -> cp_model.CpSolver:
     solver.parameters.max_deterministic_time = work
     solver.parameters.relative_gap_limit = GAP_LIMIT
     return solver
-
-
-def _counts(assignment: Assignment, classes: list[int]) -> dict[tuple[int, int], int]:
-    counts: dict[tuple[int, int], int] = defaultdict(int)
-    for k in classes:
-        for choice in assignment[k]:
-            if choice is not None:
-                counts[choice.pair, choice.slot] += 1
-    return counts
 
 
 def _add_rows(
@@ -113,13 +107,15 @@ def _add_rows(
     """Adds what can bind. Returns the yuan of elastic rows without capacity, which are linear, per
     variable, and the excess variables of the others.
     """
-    klass = model.candidates.options.klass[chosen[:, 0]].tolist()
+    klass = model.candidates.pairs.klass[chosen[:, 0]].tolist()
     jobs = [int(model.jobs[k]) for k in klass]
     linear, excess = np.zeros(len(variables)), []
     hard: dict[tuple[tuple[int, ...], tuple[float, ...]], float] = {}
-    for (family, group, t), (used, amounts) in sorted(_table(model, chosen).items()):
-        elastic, left = model.families[family].elastic_yuan, float(residual.left[family][group, t])
-        if elastic is not None and left <= 0:
+    for (row, t), (used, amounts) in sorted(_table(model, chosen).items()):
+        left, elastic = float(residual.left[row, t]), None
+        if not model.family_of(row).hard:
+            elastic = float(model.problem.elastic_yuan[row, t])
+        if elastic is not None and (left <= 0 or elastic <= 0):
             linear[used] += elastic * np.array(amounts)
             continue
         most: dict[int, float] = {}
@@ -146,14 +142,15 @@ def _add_rows(
     return linear, excess
 
 
-def _table(model: Model, chosen: Ints) -> dict[tuple[int, int, int], tuple[list[int], list[float]]]:
-    """Per row (family, group, slot): the variables in it and what each uses."""
-    table: dict[tuple[int, int, int], tuple[list[int], list[float]]] = {}
+def _table(model: Model, chosen: Ints) -> dict[tuple[int, int], tuple[list[int], list[float]]]:
+    """Per row and slot: the variables in it and what each uses."""
+    table: dict[tuple[int, int], tuple[list[int], list[float]]] = {}
+    uses = {pair: model.uses(pair) for pair in np.unique(chosen[:, 0]).tolist()}
     for i, (pair, slot) in enumerate(chosen.tolist()):
-        for family, entry in model.uses[pair]:
-            group, span, amounts = model.load(family, entry, slot)
+        for use in uses[pair]:
+            span, amounts = model.load(use, pair, slot)
             for t, amount in zip(range(span.start, span.stop), amounts.tolist(), strict=True):
-                used, needs = table.setdefault((family, group, t), ([], []))
+                used, needs = table.setdefault((use.row, t), ([], []))
                 used.append(i)
                 needs.append(amount)
     return table

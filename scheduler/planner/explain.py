@@ -13,7 +13,9 @@ from scheduler.planner.binding import binding_rows, blocking_reason
 from scheduler.planner.candidates import PRECEDENCE
 from scheduler.planner.duals import Duals
 from scheduler.planner.ledger import Energy, Ledger
-from scheduler.planner.model import Assignment, Choice, Model, Residual
+from scheduler.planner.block import Block
+from scheduler.planner.model import Model
+from scheduler.planner.places import Choice, Places, Residual
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planner.starting import starts_now
 
@@ -25,7 +27,7 @@ class Decision:
     """
 
     model: Model
-    assignment: Assignment
+    places: Places
     residual: Residual
     duals: Duals
     ledger: Ledger
@@ -59,7 +61,7 @@ def explain(snapshot: Snapshot, decision: Decision) -> tuple[Explanation, ...]:
     made: dict[int, Explanation] = {}
     for k, klass in enumerate(decision.model.scene.classes):
         known: dict[Choice | None, Explanation] = {}
-        for i, choice in zip(klass.jobs, decision.assignment[k], strict=True):
+        for i, choice in zip(klass.jobs, decision.places.of(k), strict=True):
             if choice not in known:
                 known[choice] = _Teller(decision, k, choice).tell()
             made[i] = replace(known[choice], job_id=snapshot.jobs[i].id)
@@ -74,23 +76,25 @@ class _Teller:
         self._residual, self._ledger = decision.residual, decision.ledger
         self._k, self._choice = klass, choice
         self._klass: JobClass = decision.model.scene.classes[klass]
+        self._block = Block(decision.model, klass)
 
     def tell(self) -> Explanation:
         if self._choice is not None:
-            self._residual.place(self._choice.pair, self._choice.slot, -1)
+            self._residual.place(self._choice, -1)
             self._ledger.add(self._choice, -1)
         explanation = self._tell_alone()
         if self._choice is not None:
-            self._residual.place(self._choice.pair, self._choice.slot)
+            self._residual.place(self._choice)
             self._ledger.add(self._choice)
         return explanation
 
     def _tell_alone(self) -> Explanation:
         """With the job itself taken out of the plan."""
-        model, span = self._model, self._model.spans[self._k]
-        excess = self._residual.excess_yuan(self._k)
-        free_yuan = model.cost_yuan[span] + excess
-        yuan = np.where(self._residual.fits(self._k), free_yuan, np.inf)
+        model, block, left = self._model, self._block, self._residual.left
+        span, room = block.span, block.room_yuan(left)
+        excess = block.excess_yuan(left)
+        free_yuan = block.cost_yuan + excess
+        yuan = block.cost_yuan + room
         offers: dict[int, Offer] = {}
         for pair in range(span.start, span.stop):
             here = yuan[pair - span.start]
@@ -99,7 +103,7 @@ class _Teller:
                 slot = self._choice.slot
             elif not np.isfinite(here[slot]):
                 continue
-            pool = int(model.candidates.options.pool[pair])
+            pool = int(block.pools[pair - span.start])
             offers[pool] = self._offer(Choice(pair, slot), float(excess[pair - span.start, slot]))
         chosen = next((o for o in offers.values() if o.choice == self._choice), None)
         candidates = self._candidates(offers, chosen, free_yuan)
@@ -114,7 +118,7 @@ class _Teller:
             self._residual,
             self._decision.duals,
             choice=self._choice,
-            span=span,
+            first_pair=span.start,
             free_yuan=free_yuan,
         )
         return Explanation(
@@ -131,25 +135,21 @@ class _Teller:
         )
 
     def _offer(self, choice: Choice, excess_yuan: float) -> Offer:
-        options = self._model.candidates.options
-        terms = {
-            name: float(yuan[choice.pair, choice.slot])
-            for name, yuan in self._model.candidates.terms
-        }
-        elastic = next((r.name for r in self._model.families if r.elastic_yuan is not None), "")
+        block, row = self._block, choice.pair - self._block.span.start
+        terms = {name: float(yuan[row, choice.slot]) for name, yuan in block.terms}
+        elastic = next((f.name for f in self._model.families if not f.hard), "")
         if excess_yuan:
             terms[elastic] = terms.get(elastic, 0.0) + excess_yuan
         return Offer(
             choice=choice,
-            pool=self._pool_name(int(options.pool[choice.pair])),
-            start_s=float(options.start_s[choice.pair, choice.slot]),
+            pool=self._pool_name(int(block.pools[row])),
+            start_s=float(block.start_s[row, choice.slot]),
             energy=self._ledger.energy(choice),
             terms=terms,
         )
 
     def _pool_name(self, pool: int) -> str:
-        where = self._model.scene.pools[pool]
-        return f"{where.cluster}/{where.accelerator or 'cpu'}"
+        return self._model.scene.pools[pool].name
 
     def _candidates(
         self, offers: dict[int, Offer], chosen: Offer | None, free_yuan: Floats
@@ -166,14 +166,16 @@ class _Teller:
         return tuple(made)
 
     def _ruled_out(self, pool: int, free_yuan: Floats) -> Candidate:
-        candidates, span = self._model.candidates, self._model.spans[self._k]
-        verdict = int(candidates.pair_verdict[self._k, pool])
-        row = candidates.row_of(self._k, pool) if verdict < 0 else -1
-        if verdict >= 0 or not np.isfinite(free_yuan[row - span.start]).any():
-            reason = candidates.reason(self._model.scene, self._k, pool)
-        else:
-            slot = int(np.argmin(free_yuan[row - span.start]))
-            reason = blocking_reason(self._model, self._residual, Choice(row, slot))
+        candidates, first = self._model.candidates, self._block.span.start
+        reason = candidates.pair_reason(self._model.scene, self._k, pool)
+        if reason is None:
+            row = candidates.row_of(self._k, pool) - first
+            slot = int(np.argmin(free_yuan[row]))
+            if np.isfinite(free_yuan[row, slot]):
+                choice = Choice(first + row, slot)
+                reason = blocking_reason(self._model, self._residual, choice)
+            else:
+                reason = self._block.reason(row)
         where = self._model.scene.pools[pool]
         return Candidate(
             cluster=where.cluster,
@@ -195,7 +197,7 @@ class _Teller:
         self, pool: int, offer: Offer, chosen: Offer | None, offers: dict[int, Offer]
     ) -> Candidate:
         where, scene = self._model.scene.pools[pool], self._model.scene
-        end_s = offer.start_s + float(self._model.candidates.options.run_s[offer.choice.pair])
+        end_s = offer.start_s + float(self._model.candidates.pairs.run_s[offer.choice.pair])
         return Candidate(
             cluster=where.cluster,
             accelerator=where.accelerator,
@@ -233,7 +235,7 @@ class _Teller:
         return Reason(ReasonCode.DEARER, f"{text}: {parts}." if parts else f"{text}.")
 
     def _why_here(self, chosen: Offer, rest: list[Offer]) -> Reason:
-        rtt_ms = self._rtt_ms(int(self._model.candidates.options.pool[chosen.choice.pair]))
+        rtt_ms = self._rtt_ms(int(self._model.candidates.pairs.pool[chosen.choice.pair]))
         way = "" if rtt_ms is None else f", {rtt_ms:.1f} ms (p95) to {self._klass.spec.region}"
         text = (
             f"Starts now at {chosen.pool}: {_figure(chosen.energy.kwh, 3)} kWh at "
@@ -244,7 +246,7 @@ class _Teller:
 
     def _why_later(self, chosen: Offer, yuan: Floats, excess: Floats) -> Reason:
         """Why a job that has a place does not start now."""
-        scene, span = self._model.scene, self._model.spans[self._k]
+        scene, span = self._model.scene, self._block.span
         where = f"Starts at {scene.clock(chosen.start_s)} at {chosen.pool}"
         if self._klass.ready_s > scene.now_s:
             text = f"{where}; it may not start before {scene.clock(self._klass.ready_s)}."
@@ -260,11 +262,11 @@ class _Teller:
         return Reason(reason.code, f"{where}. {reason.message}")
 
     def _why_not_now(self, pair: int) -> Reason:
-        candidates = self._model.candidates
-        if candidates.verdict[pair, 0] >= 0:
-            return candidates.start_reason(self._model.scene, pair, 0)
-        if self._residual.blocked[pair, 0]:
-            name = self._pool_name(int(candidates.options.pool[pair]))
+        row = pair - self._block.span.start
+        if (reason := self._block.start_reason(row, 0)) is not None:
+            return reason
+        if pair in self._model.blocked:
+            name = self._pool_name(int(self._block.pools[row]))
             text = f"The free accelerators of {name} do not lie together as the gang needs them."
             return Reason(ReasonCode.GANG_FRAGMENTED, text)
         return blocking_reason(self._model, self._residual, Choice(pair, 0))
@@ -285,13 +287,14 @@ class _Teller:
 
     def _saving(self, chosen: Offer) -> Saving | None:
         """The same IT energy in the origin region; what moving the data costs counts against us."""
-        scene, options = self._model.scene, self._model.candidates.options
+        scene, pairs = self._model.scene, self._model.candidates.pairs
         region = scene.regions.get(self._klass.spec.region)
         if region is None:
             return None
-        pool = int(options.pool[chosen.choice.pair])
-        run_s = scene.run_s[self._k, pool] - scene.stage_s[self._k, pool]
-        origin_kwh = float(options.it_kw[chosen.choice.pair] * run_s / 3600) * region.pue
+        pair = chosen.choice.pair
+        compute_h = float(pairs.run_s[pair] - pairs.stage_s[pair]) / 3600
+        it_kw = scene.it_kw(self._k, int(pairs.pool[pair]))
+        origin_kwh = it_kw * compute_h * region.pue
         return Saving(
             origin_yuan=origin_kwh * region.price_yuan_per_kwh,
             yuan=chosen.terms.get("price", 0.0) + chosen.terms.get("transfer", 0.0),

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policies.scene import Floats
-from scheduler.planner.model import Assignment, Choice, Model
+from policies.scene import Floats, Ints
+from scheduler.planner.kernels.energy import energies, enter_loads
+from scheduler.planner.model import Model
+from scheduler.planner.places import Choice, Places
 
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Of a run, at the door."""
+    """Of a run, at the door; ``held_kw`` is the most that its minimum share holds in any slot."""
 
     kwh: float
     green_kwh: float
     carbon_kg: float
+    held_kw: float
 
     @property
     def green_share(self) -> float:
@@ -28,53 +31,46 @@ class Energy:
 class Ledger:
     """Load and holds of every site in kWh per slot, for a plan that may still change by one job."""
 
-    def __init__(self, model: Model, assignment: Assignment) -> None:
+    def __init__(self, model: Model, places: Places) -> None:
         self._model = model
         sites = model.scene.sites
-        self._load_kwh = [view.running_kwh.copy() for view in sites]
-        self._held_kwh = [view.running_held_kwh.copy() for view in sites]
-        for jobs in assignment:
-            for choice in jobs:
-                if choice is not None:
-                    self.add(choice)
+        shape = (len(sites), model.scene.axis)
+        self._pue = np.array([view.pue for view in sites]).reshape(shape)
+        green_kw = np.array([view.green_kw for view in sites]).reshape(shape)
+        self._green_kwh = green_kw * model.scene.hours
+        self._load_kwh = np.array([view.running_kwh for view in sites]).reshape(shape)
+        self._held_kwh = np.array([view.running_held_kwh for view in sites]).reshape(shape)
+        self._carbon = np.array([view.site.grid_carbon_g_per_kwh for view in sites], dtype=float)
+        self._enter(places.pair, places.slot, self._load_kwh, self._held_kwh)
+
+    def _enter(self, pair: Ints, slot: Ints, load: Floats, held: Floats) -> None:
+        share = self._model.scene.columns.green_share
+        enter_loads(self._model.problem, self._pue, share, pair, slot, load, held)
 
     def add(self, choice: Choice, times: int = 1) -> None:
         """Enters a run; -1 takes it out again."""
-        site, span, load_kwh = self._run(choice)
-        self._load_kwh[site][span] += times * load_kwh
-        self._held_kwh[site][span] += times * self._share(choice) * load_kwh
+        load, held = np.zeros((2, *self._load_kwh.shape))
+        self._enter(np.array([choice.pair]), np.array([choice.slot]), load, held)
+        self._load_kwh += times * load
+        self._held_kwh += times * held
 
     def energy(self, choice: Choice) -> Energy:
         """What a run would use and get if it were added to what the ledger holds."""
-        model, (site, span, load_kwh) = self._model, self._run(choice)
-        view, share = model.scene.sites[site], self._share(choice)
-        held = share * load_kwh
-        all_held = self._held_kwh[site][span] + held
-        rest = np.maximum(view.green_kw[span] * model.scene.hours[span] - all_held, 0.0)
-        others = self._load_kwh[site][span] + load_kwh - all_held
+        self.add(choice)
+        kwh, green_kwh, carbon_kg, held_kw = self.energies(
+            np.array([choice.pair]), np.array([choice.slot])
+        )
+        self.add(choice, -1)
+        return Energy(float(kwh[0]), float(green_kwh[0]), float(carbon_kg[0]), float(held_kw[0]))
+
+    def energies(self, pair: Ints, slot: Ints) -> tuple[Floats, Floats, Floats, Floats]:
+        """kWh, green kWh, kg of carbon and kW held of runs that the ledger holds, (n,) each."""
+        rest = np.maximum(self._green_kwh - self._held_kwh, 0.0)
+        others = self._load_kwh - self._held_kwh
         part = np.divide(rest, others, out=np.ones_like(rest), where=others > rest)
-        green_kwh = float((held + part * (load_kwh - held)).sum())
-        options = model.candidates.options
-        beyond_h = float(options.run.beyond_h[choice.pair, choice.slot])
-        beyond_kwh = float(options.it_kw[choice.pair] * view.pue[-1]) * beyond_h
-        kwh = float(load_kwh.sum()) + beyond_kwh
-        green_kwh = min(green_kwh + share * beyond_kwh, kwh)
-        carbon_kg = (kwh - green_kwh) * view.site.grid_carbon_g_per_kwh / 1000
-        return Energy(kwh, green_kwh, carbon_kg)
-
-    def held_kw(self, choice: Choice) -> float:
-        """The most that the run's minimum share holds in any slot."""
-        site, span, _ = self._run(choice)
-        it_kw = float(self._model.candidates.options.it_kw[choice.pair])
-        return self._share(choice) * it_kw * float(self._model.scene.sites[site].pue[span].max())
-
-    def _share(self, choice: Choice) -> float:
-        klass = int(self._model.candidates.options.klass[choice.pair])
-        return self._model.scene.classes[klass].spec.min_green_share or 0.0
-
-    def _run(self, choice: Choice) -> tuple[int, slice, Floats]:
-        """Its site, its slots, and its energy in each of them."""
-        model, options = self._model, self._model.candidates.options
-        site = int(options.site[choice.pair])
-        span, hours = options.run.touched(choice.pair, choice.slot, model.scene.hours)
-        return site, span, options.it_kw[choice.pair] * model.scene.sites[site].pue[span] * hours
+        kwh, green_kwh, held_kw = np.empty((3, len(pair)))
+        share = self._model.scene.columns.green_share
+        problem = self._model.problem
+        energies(problem, self._pue, part, share, pair, slot, kwh, green_kwh, held_kw)
+        site = self._model.candidates.pairs.site[pair]
+        return kwh, green_kwh, (kwh - green_kwh) * self._carbon[site] / 1000, held_kw

@@ -20,12 +20,14 @@ from scheduler.domain.job import JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.candidates import find_candidates
 from scheduler.planner.explain import Decision
-from scheduler.planner.greedy import empty, loaded
+from scheduler.planner.block import Block
 from scheduler.planner.ledger import Ledger
-from scheduler.planner.model import Assignment, Choice, Residual, build_model
+from scheduler.planner.model import build_model
 from scheduler.planner.placements import placement_of
+from scheduler.planner.places import Choice, Places, Residual, nowhere
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
-from scheduler.planner.scene import build_scene, it_power_kw
+from scheduler.planner.scene import build_scene
+from scheduler.planner.sites import it_power_kw
 from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot
 from scheduler.planner.stopping import likely_lost_s, stop_yuan, under_way
 
@@ -178,32 +180,40 @@ class _Moving:
         self._model = build_model(scene, find_candidates(scene, policies))
         self._klass = {i: k for k, klass in enumerate(scene.classes) for i in klass.jobs}
         self._first = len(jobs)
-        assignment = self._as_planned({old: new for new, old in enumerate(kept)})
+        self._blocks: dict[int, Block] = {}
+        places = self._as_planned({old: new for new, old in enumerate(kept)})
         self._stays = [self._staying(m) for m in range(len(movers))]
         for m, choice in enumerate(self._stays):
             if choice is not None:
-                self._put(assignment, self._first + m, choice)
-        self._residual: Residual = loaded(self._model, assignment)
-        self._ledger = Ledger(self._model, assignment)
+                self._put(places, self._first + m, choice)
+        self._residual: Residual = Residual(self._model, places)
+        self._ledger = Ledger(self._model, places)
 
-    def _as_planned(self, kept: dict[int, int]) -> Assignment:
+    def _as_planned(self, kept: dict[int, int]) -> Places:
         """The plan's places, as options of this model.
 
         Args:
             kept: the new index of each old job that has a place.
         """
-        before, assignment = self._decision.model, empty(self._model)
-        for klass, choices in zip(before.scene.classes, self._decision.assignment, strict=True):
-            for i, choice in zip(klass.jobs, choices, strict=True):
-                if choice is not None:
-                    pool = int(before.candidates.options.pool[choice.pair])
-                    row = self._model.candidates.row_of(self._klass[kept[i]], pool)
-                    self._put(assignment, kept[i], Choice(row, choice.slot))
-        return assignment
+        before, places = self._decision.model, nowhere(self._model)
+        old = [i for klass in before.scene.classes for i in klass.jobs]
+        for j, choice in self._decision.places.placed():
+            pool = int(before.candidates.pairs.pool[choice.pair])
+            job = kept[old[j]]
+            row = self._model.candidates.row_of(self._klass[job], pool)
+            self._put(places, job, Choice(row, choice.slot))
+        return places
 
-    def _put(self, assignment: Assignment, job: int, choice: Choice) -> None:
+    def _put(self, places: Places, job: int, choice: Choice) -> None:
         k = self._klass[job]
-        assignment[k][self._model.scene.classes[k].jobs.index(job)] = choice
+        at = int(places.jobs_from[k]) + self._model.scene.classes[k].jobs.index(job)
+        places.pair[at], places.slot[at] = choice.pair, choice.slot
+
+    def _block(self, klass: int) -> Block:
+        """The options of a class."""
+        if klass not in self._blocks:
+            self._blocks[klass] = Block(self._model, klass)
+        return self._blocks[klass]
 
     def _staying(self, m: int) -> Choice | None:
         """The run as it is; None where it could not start any more, and nobody can say what it
@@ -221,42 +231,41 @@ class _Moving:
             stay = self._stays[m]
             if stay is None or len(made) >= weights.moves_most:
                 continue
-            self._residual.place(stay.pair, stay.slot, -1)
+            self._residual.place(stay, -1)
             self._ledger.add(stay, -1)
             move = self._best(m, stay)
             if move is None:
-                self._residual.place(stay.pair, stay.slot)
+                self._residual.place(stay)
                 self._ledger.add(stay)
                 continue
             job_id = mover.attempt.job_id
             place = placement_of(job_id, self._model, move.choice, self._ledger, ())
             done_s = _done_s(mover, self._snapshot, weights)
             made.append(_interruption(mover, move, place, done_s))
-            self._residual.place(move.choice.pair, move.choice.slot)
+            self._residual.place(move.choice)
             self._ledger.add(move.choice)
         return tuple(made)
 
     def _best(self, m: int, stay: Choice) -> Move | None:
         """The best move that gains, everything else being where it is."""
-        mover, options = self._movers[m], self._model.candidates.options
+        mover, pools = self._movers[m], self._model.candidates.pairs.pool
         k = self._klass[self._first + len(self._movers) + m]
-        span, own = self._model.spans[k], int(options.pool[stay.pair])
+        block, own = self._block(k), int(pools[stay.pair])
         slot = int(self._model.scene.classes[k].ready_s // self._model.scene.slot_s)
         # What ends where forecasts end is not compared: only what is known counts.
         axis = self._model.scene.axis
-        if slot >= self._model.scene.slots or options.run.last[stay.pair, 0] >= axis:
+        if slot >= self._model.scene.slots or self._last(stay) >= axis:
             return None
-        fits = self._residual.fits(k)
-        excess = self._residual.excess_yuan(k)
-        stays = self._terms(stay, float(self._excess_yuan(stay)))
+        room_yuan = block.room_yuan(self._residual.left) + np.where(block.allowed, 0.0, np.inf)
+        stays = self._terms(stay, self._residual.excess_yuan(stay))
         best: Move | None = None
-        for row in np.flatnonzero(fits[:, slot]).tolist():
-            choice, pool = Choice(span.start + row, slot), int(options.pool[span.start + row])
+        for row in np.flatnonzero(np.isfinite(room_yuan[:, slot])).tolist():
+            choice, pool = Choice(block.span.start + row, slot), int(block.pools[row])
             room = self._decision.model.scene.pools[pool].room(mover.attempt.spec)[slot]
-            beyond = options.run.last[choice.pair, slot] >= axis
+            beyond = self._last(choice) >= axis
             if pool == own or beyond or room < mover.attempt.spec.workers:
                 continue
-            goes = self._terms(choice, float(excess[row, slot]))
+            goes = self._terms(choice, float(room_yuan[row, slot]))
             move = Move(
                 choice,
                 {name: stays[name] - goes[name] for name in stays},
@@ -266,25 +275,25 @@ class _Moving:
                 best = move
         return best
 
-    def _excess_yuan(self, choice: Choice) -> float:
-        k = int(self._model.candidates.options.klass[choice.pair])
-        row = choice.pair - self._model.spans[k].start
-        return float(self._residual.excess_yuan(k)[row, choice.slot])
+    def _last(self, choice: Choice) -> int:
+        """The slot behind the last one that a run touches."""
+        block = self._block(int(self._model.candidates.pairs.klass[choice.pair]))
+        return int(block.run.last[choice.pair - block.span.start, choice.slot])
 
     def _terms(self, choice: Choice, excess_yuan: float) -> dict[str, float]:
         """What an option costs, per policy."""
-        terms = {
-            name: float(yuan[choice.pair, choice.slot])
-            for name, yuan in self._model.candidates.terms
-        }
-        elastic = next((r.name for r in self._model.families if r.elastic_yuan is not None), "")
+        block = self._block(int(self._model.candidates.pairs.klass[choice.pair]))
+        row = choice.pair - block.span.start
+        terms = {name: float(yuan[row, choice.slot]) for name, yuan in block.terms}
+        elastic = next((f.name for f in self._model.families if not f.hard), "")
         if elastic:
             terms[elastic] = terms.get(elastic, 0.0) + excess_yuan
         return terms
 
     def _cost_yuan(self, mover: Mover, klass: int, pool: int) -> float:
         scene = self._model.scene
-        stage_s = float(scene.stage_s[klass, pool])
+        row = self._model.candidates.row_of(klass, pool)
+        stage_s = float(self._model.candidates.pairs.stage_s[row])
         stop = stop_yuan(mover.attempt, self._snapshot, scene.weights, stage_s)
         return scene.weights.moving_yuan + stop
 

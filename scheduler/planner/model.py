@@ -4,192 +4,130 @@ minimise    Σ cost · x + Σ unplaced · (1 - placed) + Σ elastic · excess
 subject to  each job in at most one place; in every row, use ≤ capacity (+ excess if elastic)
 """
 
-from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from policies.base import Rows
-from policies.scene import TOLERANCE, Bools, Floats, Ints, Scene
+from policies.base import Rows, StageRows
+from policies.scene import Floats, Ints, Scene
+from scheduler.domain.reason import ReasonCode
+from scheduler.planner.assemble import assemble, unplaced
 from scheduler.planner.candidates import Candidates
+from scheduler.planner.kernels.problem import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Rows of one rule: row ``from_row + g`` is that of group g."""
+
+    rule: Rows | StageRows
+    from_row: int
+
+    @property
+    def name(self) -> str:
+        return self.rule.name
+
+    @property
+    def code(self) -> ReasonCode:
+        return self.rule.code
+
+    def group(self, row: int) -> str:
+        """The name of the group that a row belongs to."""
+        return self.rule.groups[row - self.from_row]
+
+    @property
+    def hard(self) -> bool:
+        return isinstance(self.rule, StageRows) or self.rule.elastic_yuan is None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What an option demands of a row, over the first ``length`` slots of its run."""
+
+    row: int
+    units: float
+    length: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """``cost_yuan`` (m, S) is infinite where no start is allowed; ``jobs`` and ``unplaced_yuan``
-    are per class (K,), ``spans`` the pairs of each. ``uses[pair]`` are its (family, entry).
-    """
+    """``jobs`` and ``unplaced_yuan`` are per class (K,); ``family`` (R,) is the index of each row's
+    family. ``blocked`` are pairs of which a gang has found no nodes together now: they start
+    nothing in the first slot."""
 
     scene: Scene
     candidates: Candidates
-    cost_yuan: Floats
+    problem: Problem
+    families: tuple[Family, ...]
+    family: Ints
     jobs: Ints
     unplaced_yuan: Floats
-    spans: tuple[slice, ...]
-    families: tuple[Rows, ...]
-    uses: tuple[tuple[tuple[int, int], ...], ...]
-    active: Ints  # classes that have a start at all
+    blocked: set[int] = field(default_factory=set)
 
-    def load(self, family: int, entry: int, slot: int) -> tuple[int, slice, Floats]:
-        """What an option uses: the group, the slots, the amounts."""
-        rows = self.families[family]
-        pair, group = int(rows.row[entry]), int(rows.group[entry])
-        if rows.exact:
-            span, hours = rows.window.touched(pair, slot, self.scene.hours)
-            return group, span, rows.demand[entry] * hours * rows.profile[group, span]
-        span = slice(slot, int(rows.window.last[pair, slot]))
-        return group, span, rows.demand[entry] * rows.profile[group, span]
+    def block(self, pair: int) -> None:
+        """Lets a pair start nothing in the first slot."""
+        self.blocked.add(pair)
+        first = self.problem.pairs["first"]
+        first[pair] = max(1, int(first[pair]))
+
+    def uses(self, pair: int) -> list[Use]:
+        """What a pair demands of which rows."""
+        problem, one = self.problem, self.problem.pairs[pair]
+        job, found = problem.classes[one["klass"]], list[Use]()
+        for f, row in enumerate(problem.pool_row[:, one["pool"]].tolist()):
+            units = problem.kind_units[f, job["kind"]] @ problem.pool_units[f, one["pool"]]
+            if row >= 0 and units > 0:
+                found.append(Use(row, float(job["scale"] * units), float(one["run"])))
+        for x, row in enumerate(problem.class_row[:, one["klass"]].tolist()):
+            units = float(problem.class_units[x, one["klass"]])
+            if row >= 0 and units > 0:
+                found.append(Use(row, units, float(one["run"])))
+        if len(problem.stage_from):
+            for stage in problem.stages[problem.stage_from[pair] : problem.stage_from[pair + 1]]:
+                if stage["row"] >= 0:
+                    entry = (int(stage["row"]), float(stage["units"]), float(stage["length"]))
+                    found.append(Use(*entry))
+        return found
+
+    def load(self, use: Use, pair: int, slot: int) -> tuple[slice, Floats]:
+        """The slots that an option touches of a row, and what it uses in each."""
+        problem = self.problem
+        start = max(float(slot), float(problem.classes[problem.pairs[pair]["klass"]]["start"]))
+        end = start + use.length
+        stop = min(max(int(np.ceil(end - problem.overlap)), slot + 1), problem.axis)
+        amounts = use.units * problem.profile[use.row, slot:stop]
+        if problem.rows[use.row]["exact"]:
+            t = np.arange(slot, stop)
+            covered = np.minimum(t + 1.0, end) - np.maximum(t, start)
+            amounts = amounts * np.maximum(covered, 0.0) * problem.slot_h
+        return slice(slot, stop), amounts
+
+    def family_of(self, row: int) -> Family:
+        """The family of a row."""
+        return self.families[int(self.family[row])]
+
+    def label(self, row: int, slot: int) -> str:
+        """The name of a row in a slot."""
+        family = self.family_of(row)
+        return self.scene.label(family.name, family.group(row), slot)
 
 
 def build_model(scene: Scene, candidates: Candidates) -> Model:
-    """Leaves out what cannot bind: groups whose capacity all jobs together could not exceed."""
+    """Puts the policies' parts together."""
     jobs = np.array([len(klass.jobs) for klass in scene.classes], dtype=np.int64)
-    slack_free = [_binding_part(scene, candidates, rows, jobs) for rows in candidates.rows]
-    families = tuple(rows for rows in slack_free if len(rows.row))
-    uses: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for f, rows in enumerate(families):
-        for entry, pair in enumerate(rows.row.tolist()):
-            uses[pair].append((f, entry))
+    families, from_row = list[Family](), 0
+    for rule in (*candidates.rows, *candidates.stage_rows):
+        families.append(Family(rule, from_row))
+        from_row += len(rule.groups)
+    unplaced_yuan = unplaced(scene, candidates)
+    problem = assemble(scene, candidates, jobs, unplaced_yuan)
+    sizes = [len(f.rule.groups) for f in families]
     return Model(
         scene=scene,
         candidates=candidates,
-        cost_yuan=np.where(candidates.allowed, candidates.cost_yuan, np.inf),
+        problem=problem,
+        families=tuple(families),
+        family=np.repeat(np.arange(len(families)), sizes).astype(np.int64),
         jobs=jobs,
-        unplaced_yuan=candidates.unplaced_yuan,
-        spans=tuple(candidates.rows_of(k) for k in range(len(scene.classes))),
-        families=families,
-        uses=tuple(tuple(uses[pair]) for pair in range(len(candidates.options.klass))),
-        active=np.unique(candidates.options.klass[candidates.allowed.any(axis=1)]),
+        unplaced_yuan=unplaced_yuan,
     )
-
-
-def _binding_part(scene: Scene, candidates: Candidates, rows: Rows, jobs: Ints) -> Rows:
-    hours = scene.hours if rows.exact else np.ones(scene.axis)
-    most = (rows.profile * hours).max(axis=1)[rows.group] * rows.demand
-    startable = np.asarray(candidates.allowed.any(axis=1), dtype=bool)[rows.row]
-    klass = candidates.options.klass[rows.row]
-    peak = np.zeros((len(rows.groups), len(jobs)))
-    np.maximum.at(peak, (rows.group, klass), np.where(startable, most, 0.0))
-    tight: Bools = peak @ jobs > rows.capacity.min(axis=1) + TOLERANCE
-    keep = startable & tight[rows.group]
-    return replace(rows, row=rows.row[keep], group=rows.group[keep], demand=rows.demand[keep])
-
-
-class Residual:
-    """What is left of every row while jobs are placed and taken back."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-        self.left = [rows.capacity.copy() for rows in model.families]
-        self.blocked = np.zeros(model.cost_yuan.shape, dtype=bool)
-        bounds = np.array([[s.start, s.stop] for s in model.spans], dtype=np.int64).reshape(-1, 2)
-        self._entries: list[Ints] = [
-            np.searchsorted(rows.row, bounds.ravel()).reshape(-1, 2) for rows in model.families
-        ]
-
-    def place(self, pair: int, slot: int, times: int = 1) -> None:
-        """Uses up what an option needs, so many times; -1 gives it back."""
-        for family, entry in self._model.uses[pair]:
-            group, span, amounts = self._model.load(family, entry, slot)
-            self.left[family][group, span] -= times * amounts
-
-    def has_room(self, pair: int, slot: int) -> bool:
-        """Whether what is left still allows one option, as ``fits`` tells it for a class."""
-        for family, entry in self._model.uses[pair]:
-            if self._model.families[family].elastic_yuan is None:
-                group, span, amounts = self._model.load(family, entry, slot)
-                if (amounts > self.left[family][group, span] + TOLERANCE).any():
-                    return False
-        return not self.blocked[pair, slot]
-
-    def fits(self, klass: int) -> Bools:
-        """The starts of a class that what is left allows; shape (pairs of the class, S)."""
-        model, span = self._model, self._model.spans[klass]
-        allowed = np.isfinite(model.cost_yuan[span]) & ~self.blocked[span]
-        for f, rows in enumerate(model.families):
-            low, high = self._entries[f][klass]
-            if rows.elastic_yuan is not None or low == high:
-                continue
-            pairs, groups = rows.row[low:high], rows.group[low:high]
-            need = rows.demand[low:high, None] * rows.profile[groups]
-            left = self.left[f][groups] + TOLERANCE
-            if rows.exact:
-                over = self._exact_over(rows, pairs, need, left)
-            else:
-                over = rows.window.any_slot(need > left, pairs)
-            allowed[pairs - span.start] &= ~over
-        return np.asarray(allowed)
-
-    def _exact_over(self, rows: Rows, pairs: Ints, need: Floats, left: Floats) -> Bools:
-        """Whether the hours that each option covers of its slots need more than is left."""
-        win, hours = rows.window, self._model.scene.hours
-        last, slots = win.last[pairs], win.last.shape[1]
-        end = last - 1
-        over = need[:, :slots] * win.head_h[pairs] > left[:, :slots]
-        tail = np.take_along_axis(need, end, axis=1) * win.tail_h[pairs]
-        over |= tail > np.take_along_axis(left, end, axis=1)
-        counted = np.zeros((len(pairs), left.shape[1] + 1), dtype=np.int32)
-        np.cumsum(need * hours > left, axis=1, out=counted[:, 1:])
-        inner = np.maximum(np.arange(slots) + 1, end)
-        full = np.take_along_axis(counted, inner, axis=1) - counted[:, 1 : slots + 1]
-        return np.asarray(over | (full > 0))
-
-    def excess_yuan(self, klass: int) -> Floats:
-        """What the elastic rows would charge one more job of a class; (pairs of the class, S)."""
-        model, span = self._model, self._model.spans[klass]
-        yuan = np.zeros((span.stop - span.start, model.scene.slots))
-        for f, rows in enumerate(model.families):
-            low, high = self._entries[f][klass]
-            if rows.elastic_yuan is None or low == high:
-                continue
-            pairs, groups = rows.row[low:high], rows.group[low:high]
-            need = rows.demand[low:high, None] * rows.profile[groups]
-            left = np.maximum(self.left[f][groups], 0.0)
-            win, hours = rows.window, model.scene.hours
-            last, slots = win.last[pairs], model.scene.slots
-            end = last - 1
-            full = np.maximum(need * hours - left, 0.0)
-            summed = np.concatenate([np.zeros((len(pairs), 1)), np.cumsum(full, axis=1)], axis=1)
-            excess = np.take_along_axis(summed, last, axis=1) - summed[:, :slots]
-            head = np.maximum(need[:, :slots] * win.head_h[pairs] - left[:, :slots], 0.0)
-            excess += head - full[:, :slots]
-            tail = np.take_along_axis(need, end, axis=1) * win.tail_h[pairs]
-            tail = np.maximum(tail - np.take_along_axis(left, end, axis=1), 0.0)
-            many = last > np.arange(1, slots + 1)
-            excess += np.where(many, tail - np.take_along_axis(full, end, axis=1), 0.0)
-            yuan[pairs - span.start] += rows.elastic_yuan * np.maximum(excess, 0.0)
-        return yuan
-
-    def total_excess_yuan(self) -> float:
-        """What the elastic rows charge for all that is placed."""
-        total = 0.0
-        for rows, left in zip(self._model.families, self.left, strict=True):
-            if rows.elastic_yuan is not None:
-                over = np.where(np.isfinite(left), np.maximum(-left, 0.0), 0.0)
-                total += rows.elastic_yuan * float(over.sum())
-        return total
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Where a job goes: a pair and a start slot."""
-
-    pair: int
-    slot: int
-
-
-# Per class, one entry for each of its jobs: a place, or none.
-Assignment = list[list[Choice | None]]
-
-
-def objective_yuan(model: Model, assignment: Assignment) -> float:
-    """The exact objective over the classes that have a start at all."""
-    residual, total = Residual(model), 0.0
-    for k in model.active.tolist():
-        for choice in assignment[k]:
-            if choice is None:
-                total += float(model.unplaced_yuan[k])
-            else:
-                total += float(model.cost_yuan[choice.pair, choice.slot])
-                residual.place(choice.pair, choice.slot)
-    return total + residual.total_excess_yuan()

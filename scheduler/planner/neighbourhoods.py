@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.scene import Floats, Ints
+from scheduler.planner.duals import Market
 from scheduler.planner.exact import Solved, solve
-from scheduler.planner.model import Assignment, Model
+from scheduler.planner.kernels.loads import rents
+from scheduler.planner.kernels.pricing import fill_class, sums_at
+from scheduler.planner.model import Model
+from scheduler.planner.places import Places, costs_yuan
 
 # Classes and options of one neighbourhood, and the share of the work that one may take.
 CLASSES = 20
@@ -24,91 +28,104 @@ LOSS_LEAST = 1e-5
 class Improved:
     """``bound_yuan`` is -inf unless every option of every job was in the model."""
 
-    assignment: Assignment
+    places: Places
     yuan: float
     bound_yuan: float
 
 
-def improve_exactly(
-    model: Model,
-    assignment: Assignment,
-    yuan: float,
-    reduced_yuan: Floats,
-    *,
-    options: int,
-    work: float,
-) -> Improved:
-    """Improves a plan.
+class Neighbourhoods:
+    """Improves a plan at shadow prices, (R, A); ``least_yuan`` (K,) is what the cheapest option of
+    each class costs at them."""
 
-    Args:
-        yuan: the plan's objective.
-        options: with so many at most, everything is planned at once.
-        work: its deterministic time in all, about seconds of one core.
-    """
-    everything = np.argwhere(np.isfinite(model.cost_yuan))
-    if len(everything) <= options:
-        solved = solve(model, assignment, yuan, everything, work)
-        return Improved(solved.assignment, solved.yuan, solved.bound_yuan)
-    tried: set[int] = set()
-    best = Solved(assignment, yuan, -np.inf, 0.0)
-    left = work
-    while left > 0:
-        losses = _losses(model, best.assignment, reduced_yuan)
-        seeds = [k for k in losses if k not in tried and losses[k] > LOSS_LEAST * abs(best.yuan)]
-        if not seeds:
-            break
-        seed = max(seeds, key=lambda k: (losses[k], -k))
-        tried.add(seed)
-        classes = _neighbours(model, best.assignment, reduced_yuan, seed)
-        chosen = _best_options(model, best.assignment, reduced_yuan, classes)
-        best = solve(model, best.assignment, best.yuan, chosen, min(left, SHARE * work))
-        left -= max(best.work, WORK_LEAST)
-    return Improved(best.assignment, best.yuan, -np.inf)
+    def __init__(self, model: Model, market: Market, prices: Floats, least_yuan: Floats) -> None:
+        self._model, self._active = model, market.active
+        self._sums = sums_at(model.problem, prices)
+        self._least = np.minimum(least_yuan, model.unplaced_yuan)
 
+    def improve(self, places: Places, yuan: float, *, options: int, work: float) -> Improved:
+        """Improves places.
 
-def _losses(model: Model, assignment: Assignment, reduced_yuan: Floats) -> dict[int, float]:
-    """What each class's places cost above its cheapest option, at the shadow prices."""
-    losses = {}
-    for k in model.active.tolist():
-        least = min(float(reduced_yuan[model.spans[k]].min()), float(model.unplaced_yuan[k]))
-        losses[k] = sum(
-            float(reduced_yuan[choice.pair, choice.slot] if choice else model.unplaced_yuan[k])
-            - least
-            for choice in assignment[k]
+        Args:
+            yuan: their objective.
+            options: with so many at most, everything is planned at once.
+            work: its deterministic time in all, about seconds of one core.
+        """
+        pairs = self._model.problem.pairs
+        starts = np.maximum(pairs["last"].astype(np.int64) - pairs["first"] + 1, 0)
+        if int(starts.sum()) <= options:
+            everything = np.concatenate([self._options(k) for k in self._active.tolist()])
+            solved = solve(self._model, self._active, places, yuan, everything, work)
+            return Improved(solved.places, solved.yuan, solved.bound_yuan)
+        tried: set[int] = set()
+        best = Solved(places, yuan, -np.inf, 0.0)
+        left = work
+        while left > 0:
+            losses = self._losses(best.places)
+            losses[[*tried]] = 0.0
+            seed = int(np.argmax(losses))
+            if losses[seed] <= LOSS_LEAST * abs(best.yuan):
+                break
+            tried.add(seed)
+            chosen = self._best_options(best.places, self._neighbours(best.places, seed))
+            most = min(left, SHARE * work)
+            best = solve(self._model, self._active, best.places, best.yuan, chosen, most)
+            left -= max(best.work, WORK_LEAST)
+        return Improved(best.places, best.yuan, -np.inf)
+
+    def _yuan(self, klass: int) -> Floats:
+        """All options of a class at the prices, (pairs, S)."""
+        span = self._model.candidates.rows_of(klass)
+        yuan = np.empty((span.stop - span.start, self._model.scene.slots))
+        fill_class(self._model.problem, self._sums, klass, yuan)
+        return yuan
+
+    def _options(self, klass: int) -> Ints:
+        """(pair, slot) of all of a class, (n, 2)."""
+        found = np.argwhere(np.isfinite(self._yuan(klass)))
+        found[:, 0] += self._model.candidates.rows_of(klass).start
+        return found
+
+    def _losses(self, places: Places) -> Floats:
+        """What each class's places cost above its cheapest option, at the shadow prices; (K,)."""
+        model, placed = self._model, places.pair >= 0
+        yuan = model.unplaced_yuan[places.klass]
+        pair, slot = places.pair[placed], places.slot[placed]
+        yuan[placed] = costs_yuan(model, pair, slot)
+        yuan[placed] += rents(model.problem, self._sums.yuan, pair, slot)
+        lost = np.bincount(
+            places.klass, weights=yuan - self._least[places.klass], minlength=len(model.jobs)
         )
-    return losses
+        of_active = np.zeros(len(lost))
+        of_active[self._active] = lost[self._active]
+        return of_active
 
+    def _neighbours(self, places: Places, seed: int) -> list[int]:
+        """The seed, and the classes that run in the pool and at the time that it would like."""
+        pairs, yuan = self._model.problem.pairs, self._yuan(seed)
+        row, first = np.unravel_index(int(np.argmin(yuan)), yuan.shape)
+        pair = self._model.candidates.rows_of(seed).start + int(row)
+        pool, last = int(pairs["pool"][pair]), int(first) + float(pairs["run"][pair])
+        here = np.flatnonzero((places.pair >= 0) & (places.klass != seed))
+        here = here[pairs["pool"][places.pair[here]] == pool]
+        start = places.slot[here]
+        common = np.minimum(last, start + pairs["run"][places.pair[here]])
+        common -= np.maximum(int(first), start)
+        overlap = np.zeros(len(self._model.jobs))
+        np.maximum.at(overlap, places.klass[here], common)
+        near = np.lexsort((np.arange(len(overlap)), -overlap))[: CLASSES - 1]
+        return sorted([seed, *near[overlap[near] > 0].tolist()])
 
-def _neighbours(model: Model, assignment: Assignment, reduced_yuan: Floats, seed: int) -> list[int]:
-    """The seed, and the classes that run in the pool and at the time that it would like best."""
-    span, options = model.spans[seed], model.candidates.options
-    row, slot = np.unravel_index(int(np.argmin(reduced_yuan[span])), reduced_yuan[span].shape)
-    pair, first = span.start + int(row), int(slot)
-    pool, last = int(options.pool[pair]), int(options.run.last[pair, first])
-    overlap: dict[int, int] = {}
-    for k, jobs in enumerate(assignment):
-        for choice in jobs:
-            if k != seed and choice is not None and options.pool[choice.pair] == pool:
-                end = int(options.run.last[choice.pair, choice.slot])
-                common = min(last, end) - max(first, choice.slot)
-                if common > 0:
-                    overlap[k] = max(overlap.get(k, 0), common)
-    near = sorted(overlap, key=lambda k: (-overlap[k], k))
-    return sorted([seed, *near[: CLASSES - 1]])
-
-
-def _best_options(
-    model: Model, assignment: Assignment, reduced_yuan: Floats, classes: list[int]
-) -> Ints:
-    """(pair, slot), shape (n, 2): those of least reduced cost of each class, and those in use."""
-    share = OPTIONS // len(classes)
-    chosen: list[tuple[int, int]] = []
-    for k in classes:
-        span = model.spans[k]
-        flat = reduced_yuan[span].ravel()
-        order = np.argsort(flat, kind="stable")[: min(share, int(np.isfinite(flat).sum()))]
-        rows, slots = np.divmod(order, model.scene.slots)
-        picked = set(zip((rows + span.start).tolist(), slots.tolist(), strict=True))
-        picked |= {(choice.pair, choice.slot) for choice in assignment[k] if choice}
-        chosen += sorted(picked)
-    return np.array(chosen, dtype=np.int64)
+    def _best_options(self, places: Places, classes: list[int]) -> Ints:
+        """(pair, slot), shape (n, 2): those of least reduced cost of each class, and those in
+        use."""
+        share = OPTIONS // len(classes)
+        chosen: list[tuple[int, int]] = []
+        for k in classes:
+            first, yuan = self._model.candidates.rows_of(k).start, self._yuan(k)
+            flat = yuan.ravel()
+            order = np.argsort(flat, kind="stable")[: min(share, int(np.isfinite(flat).sum()))]
+            rows, slots = np.divmod(order, yuan.shape[1])
+            picked = set(zip((rows + first).tolist(), slots.tolist(), strict=True))
+            picked |= {(choice.pair, choice.slot) for choice in places.of(k) if choice}
+            chosen += sorted(picked)
+        return np.array(chosen, dtype=np.int64)

@@ -3,43 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from policies.base import Policy
 from policies.registry import POLICIES
 from policies.weights import Weights
 from scheduler.planner.candidates import find_candidates
-from scheduler.planner.duals import CLOSE, Duals, find_duals, reduced_yuan
 from scheduler.planner.explain import Decision, explain
-from scheduler.planner.greedy import empty, improve, insert_all, loaded
 from scheduler.planner.interrupt import interrupt
 from scheduler.planner.ledger import Ledger
-from scheduler.planner.model import Assignment, Model, build_model, objective_yuan
-from scheduler.planner.neighbourhoods import improve_exactly
+from scheduler.planner.model import build_model
+from scheduler.planner.places import Places, Residual, objective_yuan
 from scheduler.planner.placements import placements_of
 from scheduler.planner.plan import Plan
 from scheduler.planner.scene import build_scene
+from scheduler.planner.search import Budget, search
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planner.starting import start_now
-
-# How many starts a job could lose before it regrets it; see ``insert_all``.
-REGRET_DEPTHS = (5, 20)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How much work a round may do; counted, not timed, so that a round can be repeated.
-
-    Attributes:
-        dual_iterations: passes over all options for the shadow prices.
-        sweeps: passes of single moves over all jobs, each time the plan is improved so.
-        exact_options: up to so many options in all, CP-SAT plans everything at once, above it one
-            neighbourhood after another; 0 leaves it out.
-        exact_work: CP-SAT's deterministic time, about seconds of one core.
-    """
-
-    dual_iterations: int = 60
-    sweeps: int = 4
-    exact_options: int = 2000
-    exact_work: float = 0.1
 
 
 def plan(
@@ -58,24 +38,23 @@ def plan(
     budget, done = budget or Budget(), on_stage or (lambda _: None)
     scene = build_scene(snapshot, weights or Weights())
     done("scene")
-    candidates = find_candidates(scene, policies)
-    model = build_model(scene, candidates)
+    model = build_model(scene, find_candidates(scene, policies))
     done("candidates")
-    assignment, duals = _search(model, budget, done)
-    residual = loaded(model, assignment)
-    nodes = start_now(model, assignment, residual)
-    _oldest_first(assignment)
+    found = search(model, budget, done)
+    residual = Residual(model, found.places)
+    nodes = start_now(model, found.places, residual)
+    _oldest_first(found.places, nodes)
     done("nodes")
-    objective = objective_yuan(model, assignment)
-    bound = min(duals.bound_yuan, objective)
+    objective = objective_yuan(model, found.places, found.active)
+    bound = min(found.duals.bound_yuan, objective)
     gap = (objective - bound) / abs(objective) if objective else 0.0
-    ledger = Ledger(model, assignment)
-    placements = placements_of(snapshot, model, assignment, ledger, nodes)
+    ledger = Ledger(model, found.places)
+    placements = placements_of(snapshot, model, found.places, ledger, nodes)
     decision = Decision(
         model=model,
-        assignment=assignment,
+        places=found.places,
         residual=residual,
-        duals=duals,
+        duals=found.duals,
         ledger=ledger,
         decided_at=snapshot.now_at,
         objective_yuan=objective,
@@ -96,36 +75,11 @@ def plan(
     )
 
 
-def _oldest_first(assignment: Assignment) -> None:
+def _oldest_first(places: Places, nodes: dict[int, tuple[str, ...]]) -> None:
     """Gives the earlier places to those of a class that have waited longer."""
-    for jobs in assignment:
-        jobs.sort(key=lambda choice: (choice is None, choice.slot if choice else 0))
-
-
-def _search(model: Model, budget: Budget, done: Callable[[str], None]) -> tuple[Assignment, Duals]:
-    """The best assignment found, and the shadow prices with the best certified bound."""
-    if not len(model.active):
-        return empty(model), Duals(tuple(r.capacity * 0 for r in model.families), 0.0)
-    best = insert_all(model, model.cost_yuan, REGRET_DEPTHS[0])
-    improve(model, best, loaded(model, best), budget.sweeps)
-    best_yuan = objective_yuan(model, best)
-    done("greedy")
-    duals = find_duals(model, best_yuan, budget.dual_iterations)
-    reduced = reduced_yuan(model, duals.prices)
-    done("duals")
-    if best_yuan - duals.bound_yuan > CLOSE * abs(best_yuan):
-        tries = [insert_all(model, reduced, depth) for depth in REGRET_DEPTHS]
-        other = min(tries, key=lambda assignment: objective_yuan(model, assignment))
-        improve(model, other, loaded(model, other), budget.sweeps)
-        if objective_yuan(model, other) < best_yuan:
-            best, best_yuan = other, objective_yuan(model, other)
-        done("greedy at shadow prices")
-    open_yuan = best_yuan - duals.bound_yuan
-    if budget.exact_options and open_yuan > CLOSE * abs(best_yuan):
-        options, work = budget.exact_options, budget.exact_work
-        found = improve_exactly(model, best, best_yuan, reduced, options=options, work=work)
-        best = found.assignment
-        improve(model, best, loaded(model, best), budget.sweeps)
-        duals = Duals(duals.prices, max(duals.bound_yuan, found.bound_yuan))
-        done("exact")
-    return best, duals
+    order = np.lexsort((places.slot, places.pair < 0, places.klass))
+    places.pair, places.slot = places.pair[order], places.slot[order]
+    moved = {int(old): new for new, old in enumerate(order.tolist()) if old in nodes}
+    known = {moved[old]: own for old, own in nodes.items()}
+    nodes.clear()
+    nodes.update(known)

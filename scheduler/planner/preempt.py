@@ -15,7 +15,8 @@ from scheduler.domain.job import JobSpec
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.binding import blocking_rows
 from scheduler.planner.explain import Decision
-from scheduler.planner.model import Choice
+from scheduler.planner.block import Block
+from scheduler.planner.places import Choice
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
 from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot
 from scheduler.planner.stopping import stop_yuan, under_way
@@ -86,7 +87,7 @@ def _waiting(
     for k, klass in enumerate(scene.classes):
         if klass.ready_s > scene.now_s:
             continue
-        for i, choice in zip(klass.jobs, decision.assignment[k], strict=True):
+        for i, choice in zip(klass.jobs, decision.places.of(k), strict=True):
             told = explanations[i]
             if told.outcome is not Outcome.PLACED and told.reason.code in WAITS_FOR_ROOM:
                 found.append(Waiting(snapshot.jobs[i], k, choice))
@@ -108,6 +109,7 @@ class _Preemption:
         self._model, self._scene = decision.model, decision.model.scene
         self._weights = decision.model.scene.weights
         self._searches = SEARCHES_MOST
+        self._last_block: Block | None = None
         self._where = {
             node.id: (p, n)
             for p, pool in enumerate(self._scene.pools)
@@ -162,26 +164,36 @@ class _Preemption:
 
     def _open_pairs(self, one: Waiting) -> Iterator[int]:
         """The pairs in which only room is missing for a start now."""
-        candidates, residual = self._model.candidates, self._decision.residual
+        residual, block = self._decision.residual, self._block(one.klass)
         if one.choice is not None:
-            residual.place(one.choice.pair, one.choice.slot, -1)
-        span = self._model.spans[one.klass]
-        for pair in range(span.start, span.stop):
-            verdict = int(candidates.verdict[pair, 0])
-            if verdict >= 0 and candidates.start_filters[verdict].code is not ReasonCode.CAPACITY:
+            residual.place(one.choice, -1)
+        for pair in range(block.span.start, block.span.stop):
+            judge = block.verdict(pair - block.span.start, 0)
+            if judge is not None and judge.code is not ReasonCode.CAPACITY:
                 continue
             rows = blocking_rows(self._model, residual, Choice(pair, 0))
-            codes = {self._model.families[family].code for family, _, _ in rows}
+            codes = {self._model.family_of(row).code for row, _ in rows}
             if codes <= {ReasonCode.CAPACITY}:
                 yield pair
         if one.choice is not None:
-            residual.place(one.choice.pair, one.choice.slot)
+            residual.place(one.choice)
+
+    def _block(self, klass: int) -> Block:
+        """The options of a class; those of the last one asked for are kept."""
+        if self._last_block is None or self._last_block.klass != klass:
+            self._last_block = Block(self._model, klass)
+        return self._last_block
+
+    def _now_yuan(self, one: Waiting, pair: int) -> float:
+        """What a start now would cost by itself."""
+        block = self._block(one.klass)
+        return sum(float(yuan[pair - block.span.start, 0]) for _, yuan in block.terms)
 
     def _has_room(self, one: Waiting, pairs: Sequence[int], told: dict[str, str]) -> bool:
         """Sets aside what is free or is being freed, if that is enough."""
         need, workers = _need(one.job.spec), one.job.spec.workers
         for pair in pairs:
-            pool = int(self._model.candidates.options.pool[pair])
+            pool = int(self._model.candidates.pairs.pool[pair])
             free = rooms(self._free[pool], need)
             spread = taken(np.maximum(rooms(self._soon[pool], need), 0), workers)
             if spread is not None:
@@ -197,11 +209,11 @@ class _Preemption:
 
     def _offers(self, one: Waiting, pairs: Sequence[int]) -> Iterator[Offer]:
         """What could be freed in the pools that are cheapest now."""
-        spec, candidates = one.job.spec, self._model.candidates
+        spec, pools = one.job.spec, self._model.candidates.pairs.pool
         most = spec.priority - self._weights.preempt_priority_step
         found = 0
-        for pair in sorted(pairs, key=lambda pair: (float(candidates.cost_yuan[pair, 0]), pair)):
-            pool, terms = int(candidates.options.pool[pair]), self._gain(one, pair)
+        for pair in sorted(pairs, key=lambda pair: (self._now_yuan(one, pair), pair)):
+            pool, terms = int(pools[pair]), self._gain(one, pair)
             below = [r for r in self._ranked(pool) if self._priority(r) <= most]
             worth = sum(terms.values()) > self._weights.preempting_yuan
             if not below or not worth or self._searches == 0 or found == POOLS_MOST:
@@ -240,13 +252,14 @@ class _Preemption:
 
     def _gain(self, one: Waiting, pair: int) -> dict[str, float]:
         """What the job's place costs more than this pair would now, per policy."""
-        candidates, choice = self._model.candidates, one.choice
+        block, choice = self._block(one.klass), one.choice
         if choice is None:
             unplaced = float(self._model.unplaced_yuan[one.klass])
-            return {"unplaced": unplaced - float(candidates.cost_yuan[pair, 0])}
+            return {"unplaced": unplaced - self._now_yuan(one, pair)}
+        first = block.span.start
         return {
-            name: float(yuan[choice.pair, choice.slot] - yuan[pair, 0])
-            for name, yuan in candidates.terms
+            name: float(yuan[choice.pair - first, choice.slot] - yuan[pair - first, 0])
+            for name, yuan in block.terms
         }
 
     def _stop(self, one: Waiting, offer: Offer) -> list[Interruption]:
@@ -259,8 +272,9 @@ class _Preemption:
         self._take(offer.pool, offer.workers, _need(one.job.spec))
         start = "had no start within the horizon"
         if one.choice is not None:
-            start_s = self._model.candidates.options.start_s[one.choice.pair, one.choice.slot]
-            start = f"would have started at {self._scene.clock(float(start_s))}"
+            first_s = float(self._model.candidates.pairs.start_s[one.choice.pair])
+            start_s = max(one.choice.slot * self._scene.slot_s, first_s)
+            start = f"would have started at {self._scene.clock(start_s)}"
         gain_yuan = sum(offer.terms.values())
         text = (
             f"Gave way at {where} to {one.job.id} (priority {one.job.spec.priority}), which "
@@ -288,5 +302,4 @@ class _Preemption:
         return f"Room for it is being made at {where}: {names} must stop within {grace_s:g} s."
 
     def _name(self, pool: int) -> str:
-        where = self._scene.pools[pool]
-        return f"{where.cluster}/{where.accelerator or 'cpu'}"
+        return self._scene.pools[pool].name

@@ -4,56 +4,64 @@ from collections import defaultdict
 
 import numpy as np
 
-from scheduler.planner.greedy import best
-from scheduler.planner.model import Assignment, Choice, Model, Residual
+from policies.scene import Ints
+from scheduler.planner.model import Model
 from scheduler.planner.nodes import pack
+from scheduler.planner.places import Choice, Places, Residual
 
-# Per pair, the node sets of its jobs that start now.
-StartNodes = dict[int, list[tuple[str, ...]]]
+# The nodes of each job that starts now, by the job's index in the places.
+StartNodes = dict[int, tuple[str, ...]]
 
 
 def starts_now(model: Model, choice: Choice) -> bool:
     """Whether a place begins at the time of the snapshot."""
-    start_s = model.candidates.options.start_s[choice.pair, choice.slot]
+    start_s = model.candidates.pairs.start_s[choice.pair]
     return choice.slot == 0 and bool(start_s <= model.scene.now_s)
 
 
-def start_now(model: Model, assignment: Assignment, residual: Residual) -> StartNodes:
+def start_now(model: Model, places: Places, residual: Residual) -> StartNodes:
     """Packs pool by pool. A gang that cannot be packed moves to the next best place, and its class
-    starts nothing more in that pool's first slot (``residual.blocked``); so this comes to an end.
+    starts nothing more in that pool's first slot; so this comes to an end.
     """
     while True:
-        nodes, failed = _pack_all(model, assignment)
+        nodes, failed = _pack_all(model, places)
         if not failed:
             return nodes
-        for k, j in failed:
-            choice = assignment[k][j]
-            assert choice is not None, "only what has a place is packed"
-            residual.place(choice.pair, choice.slot, -1)
-            residual.blocked[choice.pair, 0] = True
-        for k, j in failed:
-            assignment[k][j] = again = best(model, residual, k)[0]
+        for j in failed:
+            choice = Choice(int(places.pair[j]), int(places.slot[j]))
+            residual.place(choice, -1)
+            model.block(choice.pair)
+        for j in failed:
+            again = residual.best(int(places.klass[j]))[0]
+            places.pair[j] = -1 if again is None else again.pair
             if again is not None:
-                residual.place(again.pair, again.slot)
+                places.slot[j] = again.slot
+                residual.place(again)
 
 
-def _pack_all(model: Model, assignment: Assignment) -> tuple[StartNodes, list[tuple[int, int]]]:
-    """The nodes per pair, and the (class, job) that found none."""
-    due: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    for k, jobs in enumerate(assignment):
-        for j, choice in enumerate(jobs):
-            if choice is not None and starts_now(model, choice):
-                pool = int(model.candidates.options.pool[choice.pair])
-                due[pool].append((k, j, choice.pair))
-    nodes: StartNodes = defaultdict(list)
-    failed: list[tuple[int, int]] = []
+def _due(model: Model, places: Places) -> Ints:
+    """The jobs that start now."""
+    here = np.flatnonzero((places.pair >= 0) & (places.slot == 0))
+    start_s = model.candidates.pairs.start_s[places.pair[here]]
+    return here[start_s <= model.scene.now_s]
+
+
+def _pack_all(model: Model, places: Places) -> tuple[StartNodes, list[int]]:
+    """The nodes per job, and the jobs that found none."""
+    due: dict[int, list[int]] = defaultdict(list)
+    jobs = _due(model, places)
+    pools = model.candidates.pairs.pool[places.pair[jobs]]
+    for j, pool in zip(jobs.tolist(), pools.tolist(), strict=True):
+        due[pool].append(j)
+    nodes: StartNodes = {}
+    failed: list[int] = []
     for pool, gangs in sorted(due.items()):
-        specs = [model.scene.classes[k].spec for k, _, _ in gangs]
-        weights = model.unplaced_yuan[np.array([k for k, _, _ in gangs])].tolist()
-        packing = pack(model.scene.pools[pool], specs, weights)
-        for (k, j, pair), found in zip(gangs, packing.nodes, strict=True):
+        classes = places.klass[gangs]
+        specs = [model.scene.classes[k].spec for k in classes.tolist()]
+        packing = pack(model.scene.pools[pool], specs, model.unplaced_yuan[classes].tolist())
+        for j, found in zip(gangs, packing.nodes, strict=True):
             if found is None:
-                failed.append((k, j))
+                failed.append(j)
             else:
-                nodes[pair].append(found)
+                nodes[j] = found
     return nodes, failed

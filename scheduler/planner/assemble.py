@@ -1,0 +1,344 @@
+"""Puts the policies' parts together as the arrays of the compiled loops."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from policies.base import Rows, StageRows
+from policies.scene import OVERLAP_S, TOLERANCE, Bools, Floats, Ints, Scene
+from scheduler.planner.candidates import Candidates
+from scheduler.planner.kernels.problem import (
+    CLASS,
+    KIND,
+    PAIR,
+    POOL,
+    ROW,
+    STAGE,
+    Problem,
+    Records,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The policies' costs of starting later, summed; (K,) each, per hour or once."""
+
+    before_yuan_per_h: Floats
+    after_yuan_per_h: Floats
+    once_yuan: Floats
+    once_yuan_per_run_h: Floats
+
+
+def assemble(scene: Scene, candidates: Candidates, jobs: Ints, unplaced_yuan: Floats) -> Problem:
+    """The problem of a scene; rows that cannot bind belong to nobody."""
+    slot_s = scene.slot_s
+    slot_h = slot_s / 3600
+    rows = [rule for rule in candidates.rows if rule.group_of_pool is not None]
+    own = [rule for rule in candidates.rows if rule.group_of_pool is None]
+    from_row = dict(_from_rows(candidates))
+    wanted = [_wanted(scene, candidates, rule, jobs) for rule in rows]
+    _drop_implied(rows, wanted)
+    kind = _kinds(scene, rows, wanted)
+    first = np.unique(kind, return_index=True)[1]
+    per_worker = 1 / scene.columns.workers[first, None].astype(float)
+    it = scene.it_of_class()[first] * per_worker
+    groups = {id(rule): _groups(rule) for rule in rows}
+    stages = _stages(candidates, from_row, slot_s)
+    return Problem(
+        slots=scene.slots,
+        axis=scene.axis,
+        slot_h=slot_h,
+        overlap=OVERLAP_S / slot_s,
+        classes=_classes(scene, candidates, jobs, unplaced_yuan, kind),
+        pairs=_pairs(scene, candidates, _guarded(candidates, rows, own)),
+        pools=_pools(scene, candidates),
+        kinds=_records(KIND, gpus=it[:, 0], cores=it[:, 1]),
+        energy_yuan=energy_yuan(scene, candidates),
+        kind_units=_units([rule.of_class[first] * per_worker for rule in rows], len(first)),
+        pool_units=_units([rule.of_pool for rule in rows], len(scene.pools)),
+        pool_row=_table(
+            [
+                np.where(keep & (groups[id(rule)] >= 0), from_row[id(rule)] + groups[id(rule)], -1)
+                for rule, keep in zip(rows, wanted, strict=True)
+            ],
+            len(scene.pools),
+        ).astype(np.int64),
+        class_units=_table([rule.of_class[:, 0] for rule in own], len(jobs)).astype(float),
+        class_row=_table([_own_rows(rule, from_row[id(rule)]) for rule in own], len(jobs)).astype(
+            np.int64
+        ),
+        stage_from=stages[0],
+        stages=stages[1],
+        **_row_table(candidates, scene.axis),
+    )
+
+
+def _records(dtype: np.dtype[np.void], **columns: Ints | Floats | Bools) -> Records:
+    """Columns as records."""
+    made = np.zeros(len(next(iter(columns.values()))), dtype=dtype)
+    for name, values in columns.items():
+        made[name] = values
+    return made
+
+
+def _classes(
+    scene: Scene, candidates: Candidates, jobs: Ints, unplaced_yuan: Floats, kind: Ints
+) -> Records:
+    columns, slot_s, waiting = scene.columns, scene.slot_s, _waiting(scene, candidates)
+    slot_h = slot_s / 3600
+    return _records(
+        CLASS,
+        count=jobs,
+        low=candidates.pairs_from[:-1],
+        high=candidates.pairs_from[1:],
+        kind=kind,
+        kept_pair=np.full(len(jobs), -1),
+        unplaced_yuan=unplaced_yuan,
+        scale=columns.workers,
+        start=np.maximum(columns.ready_s, scene.now_s) / slot_s,
+        overdue=columns.overdue_s / slot_s,
+        before_yuan=waiting.before_yuan_per_h * slot_h,
+        after_yuan=waiting.after_yuan_per_h * slot_h,
+        once_yuan=waiting.once_yuan,
+        once_yuan_per_run=waiting.once_yuan_per_run_h * slot_h,
+    )
+
+
+def _pairs(scene: Scene, candidates: Candidates, guarded: Bools) -> Records:
+    pairs = candidates.pairs
+    return _records(
+        PAIR,
+        run=pairs.run_s / scene.slot_s,
+        yuan=_pair_yuan(candidates),
+        klass=pairs.klass,
+        pool=pairs.pool,
+        first=candidates.first,
+        last=candidates.last,
+        guarded=guarded,
+    )
+
+
+def _pools(scene: Scene, candidates: Candidates) -> Records:
+    kw, site = scene.it_of_pool(), scene.site_of_pool
+    beyond = beyond_yuan(scene, candidates)[site]
+    return _records(
+        POOL, site=site, gpu_kw=kw[:, 0], core_kw=kw[:, 1], beyond_yuan_per_kwh=beyond
+    )
+
+
+def _own_rows(rule: Rows, from_row: int) -> Ints:
+    assert rule.group_of_class is not None, "asked of rows of classes only"
+    return np.where(rule.group_of_class >= 0, from_row + rule.group_of_class, -1)
+
+
+def _from_rows(candidates: Candidates) -> list[tuple[int, int]]:
+    found, at = [], 0
+    for rule in (*candidates.rows, *candidates.stage_rows):
+        found.append((id(rule), at))
+        at += len(rule.groups)
+    return found
+
+
+def _groups(rule: Rows) -> Ints:
+    assert rule.group_of_pool is not None, "asked of rows of pools only"
+    return rule.group_of_pool
+
+
+def _waiting(scene: Scene, candidates: Candidates) -> Waiting:
+    before, after, once, per_run = np.zeros((4, len(scene.classes)))
+    for cost in (costs.start for costs in candidates.costs):
+        if cost is not None:
+            before += cost.before_yuan_per_h
+            after += cost.after_yuan_per_h
+            once += cost.once_yuan
+            per_run += cost.once_yuan_per_run_h
+    return Waiting(before, after, once, per_run)
+
+
+def energy_yuan(scene: Scene, candidates: Candidates) -> Floats:
+    """Yuan per IT kWh of each slot, PUE included; (C, A)."""
+    total = np.zeros((len(scene.sites), scene.axis))
+    for costs in candidates.costs:
+        if costs.energy is not None:
+            total += costs.energy.inside
+    pue = np.array([view.pue for view in scene.sites]).reshape(total.shape)
+    return np.ascontiguousarray(total * pue)
+
+
+def beyond_yuan(scene: Scene, candidates: Candidates) -> Floats:
+    """The same after the axis; (C,)."""
+    total = np.zeros(len(scene.sites))
+    for costs in candidates.costs:
+        if costs.energy is not None:
+            total += costs.energy.beyond
+    return np.ascontiguousarray(total * np.array([view.pue[-1] for view in scene.sites]))
+
+
+def _pair_yuan(candidates: Candidates) -> Floats:
+    total = np.zeros(len(candidates.pairs.klass))
+    for costs in candidates.costs:
+        if costs.pair_yuan is not None:
+            total += costs.pair_yuan
+    return total
+
+
+def unplaced(scene: Scene, candidates: Candidates) -> Floats:
+    """More than the dearest place of each class, every elastic unit paid for, and the surcharges;
+    (K,)."""
+    pairs, waiting = candidates.pairs, _waiting(scene, candidates)
+    rate = energy_yuan(scene, candidates).max(axis=1, initial=0.0)
+    rate = np.maximum(rate, beyond_yuan(scene, candidates))
+    it = scene.it_of_class()[pairs.klass] * scene.it_of_pool()[pairs.pool]
+    run_h = pairs.run_s / 3600
+    dearest = it.sum(axis=1) * rate[pairs.site] * run_h + _pair_yuan(candidates)
+    for rule in candidates.rows:
+        if rule.elastic_yuan is not None:
+            most = (rule.elastic_yuan * rule.profile).max(axis=1, initial=0.0)
+            units = (rule.of_class[pairs.klass] * rule.of_pool[pairs.pool]).sum(axis=1)
+            dearest += units * most[_groups(rule)[pairs.pool]] * run_h
+    overdue_s = scene.columns.overdue_s[pairs.klass]
+    start_s = np.maximum(candidates.last * scene.slot_s, pairs.start_s)
+    allowed_h = np.maximum(np.minimum(start_s, overdue_s) - pairs.start_s, 0.0) / 3600
+    late_h = np.maximum(start_s - overdue_s, 0.0) / 3600
+    dearest += waiting.before_yuan_per_h[pairs.klass] * allowed_h
+    dearest += waiting.after_yuan_per_h[pairs.klass] * late_h
+    once = waiting.once_yuan[pairs.klass] + waiting.once_yuan_per_run_h[pairs.klass] * run_h
+    dearest += np.where(late_h > 0, once, 0.0)
+    total = np.zeros(len(scene.classes))
+    startable = candidates.first <= candidates.last
+    np.maximum.at(total, pairs.klass[startable], dearest[startable])
+    return total + candidates.unplaced_yuan
+
+
+def _demand(rule: Rows, klass: Ints, pool: Ints) -> Floats:
+    """What each pair demands of its row."""
+    total = rule.of_class[klass, 0] * rule.of_pool[pool, 0]
+    for j in range(1, rule.of_class.shape[1]):
+        total += rule.of_class[klass, j] * rule.of_pool[pool, j]
+    return total
+
+
+def _wanted(scene: Scene, candidates: Candidates, rule: Rows, jobs: Ints) -> Bools:
+    """Pools whose row all that may run there could exceed together; (P,)."""
+    pairs, groups = candidates.pairs, _groups(rule)
+    startable = candidates.first <= candidates.last
+    demand = np.where(startable, _demand(rule, pairs.klass, pairs.pool), 0.0) * jobs[pairs.klass]
+    per_pool = np.bincount(pairs.pool, weights=demand, minlength=len(scene.pools))
+    known = groups >= 0
+    total = np.bincount(groups[known], weights=per_pool[known], minlength=len(rule.groups))
+    hours = scene.hours if rule.exact else np.ones(scene.axis)
+    peak = total * (rule.profile * hours).max(axis=1, initial=0.0)
+    tight = peak > rule.capacity.min(axis=1, initial=np.inf) + TOLERANCE
+    return np.asarray(known & tight[groups])
+
+
+def _drop_implied(rows: list[Rows], wanted: list[Bools]) -> None:
+    """Drops rows that another row of the same pool implies: with demands of at most ρ times its,
+    and a capacity of at least ρ times its in every slot."""
+    plain = [
+        i
+        for i, rule in enumerate(rows)
+        if rule.of_class.shape[1] == 1
+        and not rule.exact
+        and rule.elastic_yuan is None
+        and (rule.profile == 1).all()
+        and (rule.of_pool == 1).all()
+    ]
+    able = [keep.copy() for keep in wanted]
+    for i in plain:
+        for j in plain:
+            if i == j or not (rows[i].group_of_pool == rows[j].group_of_pool).all():  # type: ignore[union-attr]
+                continue
+            less, more = rows[i].of_class[:, 0], rows[j].of_class[:, 0]
+            if not len(less) or (less[more == 0] > 0).any():
+                continue
+            ratio = float((less / np.where(more > 0, more, 1.0)).max())
+            with np.errstate(invalid="ignore"):
+                roomy = rows[i].capacity >= ratio * rows[j].capacity - TOLERANCE
+            implied = roomy.all(axis=1)[np.maximum(_groups(rows[i]), 0)]
+            # Of two that imply each other, one stays.
+            wanted[i] &= ~(implied & (wanted[j] | ~able[j]))
+
+
+def _kinds(scene: Scene, rows: list[Rows], wanted: list[Bools]) -> Ints:
+    """Classes by what one worker demands of anything; (K,)."""
+    scale = scene.columns.workers.astype(float)[:, None]
+    parts = [scene.it_of_class() / scale]
+    parts += [rule.of_class / scale for rule, keep in zip(rows, wanted, strict=True) if keep.any()]
+    kind = np.unique(np.concatenate(parts, axis=1), axis=0, return_inverse=True)[1]
+    return kind.reshape(-1).astype(np.int64)
+
+
+def _guarded(candidates: Candidates, rows: list[Rows], own: list[Rows]) -> Bools:
+    """Pairs for which some row may be too small even when all else is away; (m,)."""
+    pairs = candidates.pairs
+    guarded = np.zeros(len(pairs.klass), dtype=bool)
+    for rule in rows:
+        if rule.elastic_yuan is None:
+            least = np.where(rule.profile > 0, rule.capacity / np.maximum(rule.profile, 1e-12), np.inf)
+            group = _groups(rule)[pairs.pool]
+            demand = _demand(rule, pairs.klass, pairs.pool)
+            guarded |= (group >= 0) & (demand > least.min(axis=1, initial=np.inf)[group])
+    for rule in own:
+        assert rule.group_of_class is not None, "rows belong to pools or to classes"
+        least = rule.capacity.min(axis=1, initial=np.inf)
+        group = rule.group_of_class[pairs.klass]
+        guarded |= (group >= 0) & (rule.of_class[pairs.klass, 0] > least[group])
+    return guarded
+
+
+def _units(parts: list[Floats], size: int) -> Floats:
+    """(families, size, 2)."""
+    table = np.zeros((len(parts), size, 2))
+    for f, part in enumerate(parts):
+        table[f, :, : part.shape[1]] = part
+    return table
+
+
+def _table(parts: list[Ints] | list[Floats], size: int) -> Ints | Floats:
+    """(families, size)."""
+    return np.ascontiguousarray(np.array(parts).reshape(len(parts), size))
+
+
+def _stages(
+    candidates: Candidates, from_row: dict[int, int], slot_s: float
+) -> tuple[Ints, Records]:
+    """Where the entries of each pair begin, and the entries of all stage rows, by pair."""
+    if not candidates.stage_rows:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=STAGE)
+    pairs = candidates.pairs
+    pair = np.concatenate([rule.pair for rule in candidates.stage_rows])
+    row = np.concatenate([from_row[id(rule)] + rule.group for rule in candidates.stage_rows])
+    units = np.concatenate([rule.demand for rule in candidates.stage_rows])
+    order = np.argsort(pair, kind="stable")
+    starts = np.searchsorted(pair[order], np.arange(len(pairs.klass) + 1))
+    length = pairs.stage_s[pair[order]] / slot_s
+    entries = _records(STAGE, row=row[order], units=units[order], length=length)
+    return starts.astype(np.int64), entries
+
+
+def _row_table(candidates: Candidates, axis: int) -> dict[str, Any]:
+    """Capacity, profile, elastic price and kind of every row."""
+    capacity, profile, elastic = list[Floats](), list[Floats](), list[Floats]()
+    kinds = list[tuple[bool, bool, bool]]()
+    for rule in (*candidates.rows, *candidates.stage_rows):
+        shape = rule.capacity.shape
+        capacity.append(rule.capacity)
+        price = None
+        if isinstance(rule, Rows):
+            price = rule.elastic_yuan
+            profile.append(rule.profile)
+            kinds += [(price is None, rule.exact, False)] * shape[0]
+        else:
+            profile.append(np.ones(shape))
+            kinds += [(True, True, True)] * shape[0]
+        elastic.append(np.full(shape, np.inf) if price is None else price)
+    hard, exact, stage = np.array(kinds, dtype=bool).reshape(-1, 3).T
+    none = np.zeros((0, axis))
+    return {
+        "capacity": np.ascontiguousarray(np.concatenate([none, *capacity])),
+        "profile": np.ascontiguousarray(np.concatenate([none, *profile])),
+        "elastic_yuan": np.ascontiguousarray(np.concatenate([none, *elastic])),
+        "rows": _records(ROW, hard=hard, exact=exact, stage=stage),
+    }

@@ -1,0 +1,346 @@
+"""Every option of a pair at once, at given prices of the rows.
+
+What a run costs is a difference of sums over the time before its end and before its start. For
+each kind of worker in each pool these sums are made once, so that an option costs a few additions.
+"""
+
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+
+from policies.scene import Floats, Ints
+from scheduler.planner.kernels import compiled
+from scheduler.planner.kernels.problem import Problem, Record
+from scheduler.planner.kernels.runs import fits, stop_of, units_of, waiting_yuan
+
+SUMS_MOST = 4096
+
+
+class Sums(NamedTuple):
+    """Sums up to every slot's beginning for kinds of workers in pools, (n, A + 1), of what counts
+    by the hour and of what counts by the slot; ``owner`` (n,) is kind × pools + pool, -1 where none
+    has been made. ``of_class`` (A + 1,) is room for the same sums of one class's own rows.
+    ``yuan`` (R, A) are the prices of the rows times their profiles, ``some`` (R,) is 1 where any is
+    above zero, ``staged`` (1,) whether that is so of a row of stages.
+    """
+
+    owner: Ints
+    hourly: Floats
+    whole: Floats
+    of_class: Floats
+    yuan: Floats
+    some: Ints
+    staged: Ints
+
+
+def sums_at(problem: Problem, prices: Floats) -> Sums:
+    """Room for the sums at prices per unit, (R, A)."""
+    size = min(max(len(problem.kinds) * len(problem.pools), 1), SUMS_MOST)
+    shape = (size, problem.axis + 1)
+    yuan = np.ascontiguousarray(prices * problem.profile)
+    some = yuan.any(axis=1)
+    return Sums(
+        owner=np.full(size, -1, dtype=np.int64),
+        hourly=np.zeros(shape),
+        whole=np.zeros(shape),
+        of_class=np.zeros(problem.axis + 1),
+        yuan=yuan,
+        some=some.astype(np.int64),
+        staged=np.array([(some & (problem.rows["stage"] > 0)).any()], dtype=np.int64),
+    )
+
+
+@compiled
+def make_sums(problem: Problem, sums: Sums, u: int, p: int, at: int) -> None:
+    """Makes the sums of a kind in a pool."""
+    hourly, whole, axis = sums.hourly[at], sums.whole[at], problem.axis
+    pool, kind = problem.pools[p], problem.kinds[u]
+    it_kw = kind.gpus * pool.gpu_kw + kind.cores * pool.core_kw
+    hourly[0] = whole[0] = 0.0
+    energy = problem.energy_yuan[pool.site]
+    for t in range(axis):
+        hourly[t + 1] = it_kw * energy[t]
+        whole[t + 1] = 0.0
+    for f in range(len(problem.pool_row)):
+        r = problem.pool_row[f, p]
+        if r < 0 or not sums.some[r]:
+            continue
+        units = problem.kind_units[f, u, 0] * problem.pool_units[f, p, 0]
+        units += problem.kind_units[f, u, 1] * problem.pool_units[f, p, 1]
+        if units == 0:
+            continue
+        yuan = sums.yuan[r]
+        if problem.rows[r].exact:
+            for t in range(axis):
+                hourly[t + 1] += units * yuan[t]
+        else:
+            for t in range(axis):
+                whole[t + 1] += units * yuan[t]
+    for t in range(axis):
+        hourly[t + 1] = hourly[t] + problem.slot_h * hourly[t + 1]
+        whole[t + 1] += whole[t]
+
+
+@compiled
+def sum_class(problem: Problem, sums: Sums, k: int) -> bool:
+    """The sums of a class's own rows; whether there are any."""
+    some = False
+    for x in range(len(problem.class_row)):
+        r = problem.class_row[x, k]
+        if r < 0 or not sums.some[r] or problem.class_units[x, k] == 0:
+            continue
+        if not some:
+            sums.of_class[:] = 0.0
+        some = True
+        for t in range(problem.axis):
+            sums.of_class[t + 1] += problem.class_units[x, k] * sums.yuan[r, t]
+    if some:
+        for t in range(problem.axis):
+            sums.of_class[t + 1] += sums.of_class[t]
+    return some
+
+
+@compiled
+def sum_until(hourly: Floats, axis: int, x: float, beyond: float) -> float:
+    """A sum by the hour at any time; after the axis it goes on at a rate per slot."""
+    if x >= axis:
+        return hourly[axis] + (x - axis) * beyond
+    t = int(x)
+    return hourly[t] + (x - t) * (hourly[t + 1] - hourly[t])
+
+
+@compiled
+def fill_runs(
+    hourly: Floats,
+    whole: Floats,
+    at: int,
+    overlap: float,
+    job: Record,
+    pair: Record,
+    beyond: float,
+    out: Floats,
+) -> None:
+    """Costs of all starts by sums: hours and slots, and what is the same for all starts."""
+    axis = hourly.shape[1] - 1
+    run, w, first, last = pair.run, job.scale, int(pair.first), int(pair.last)
+    n = int(run)
+    part = run - n
+    touched = max(int(ceil(run - overlap)), 1)
+    const = pair.yuan + job.moving_yuan
+    # At the beginnings of slots, as far as runs end within the axis.
+    inner = min(last, axis - n - 1)
+    many = inner + 1 - first
+    if many > 0:
+        a, d = hourly[at, first : first + many], whole[at, first : first + many]
+        b = hourly[at, first + n : first + n + many]
+        c = hourly[at, first + n + 1 : first + n + 1 + many]
+        e = whole[at, first + touched : first + touched + many]
+        o = out[first : first + many]
+        for s in range(many):
+            o[s] = const + w * ((1.0 - part) * b[s] + part * c[s] - a[s] + e[s] - d[s])
+    for s in range(max(inner + 1, first), last + 1):
+        yuan = sum_until(hourly[at], axis, s + run, beyond) - hourly[at, s]
+        out[s] = const + w * (yuan + whole[at, min(s + touched, axis)] - whole[at, s])
+    own = int(job.start)
+    if first <= own <= last and job.start > own:
+        end = job.start + run
+        yuan = sum_until(hourly[at], axis, end, beyond)
+        yuan -= sum_until(hourly[at], axis, job.start, beyond)
+        yuan += whole[at, stop_of(axis, overlap, own, end)] - whole[at, own]
+        out[own] = const + w * yuan
+
+
+@compiled
+def fill_options(problem: Problem, sums: Sums, with_class: bool, i: int, out: Floats) -> None:
+    """Costs of all starts of a pair from its first to its last, at prices; ``out`` (S,)."""
+    pair = problem.pairs[i]
+    job, pool = problem.classes[pair.klass], problem.pools[pair.pool]
+    key = job.kind * len(problem.pools) + pair.pool
+    at = key % len(sums.owner)
+    if sums.owner[at] != key:
+        make_sums(problem, sums, job.kind, pair.pool, at)
+        sums.owner[at] = key
+    kind = problem.kinds[job.kind]
+    it_kw = kind.gpus * pool.gpu_kw + kind.cores * pool.core_kw
+    beyond = it_kw * pool.beyond_yuan_per_kwh * problem.slot_h
+    fill_runs(sums.hourly, sums.whole, at, problem.overlap, job, pair, beyond, out)
+    _add_waiting(job, pair, problem.overlap, out)
+    if with_class:
+        _add_class(sums.of_class, problem.overlap, job, pair, out)
+    if sums.staged[0]:
+        _add_stage(problem, sums, i, job, pair, out)
+    if job.kept_pair == i:
+        out[job.kept_slot] -= job.moving_yuan
+
+
+@compiled
+def _add_class(of_class: Floats, overlap: float, job: Record, pair: Record, out: Floats) -> None:
+    axis = len(of_class) - 1
+    for s in range(pair.first, pair.last + 1):
+        end = max(float(s), job.start) + pair.run
+        out[s] += of_class[stop_of(axis, overlap, s, end)] - of_class[s]
+
+
+@compiled
+def _add_waiting(job: Record, pair: Record, overlap: float, out: Floats) -> None:
+    first, last = int(pair.first), int(pair.last)
+    begin, overdue, before = job.start, job.overdue, job.before_yuan
+    own = int(begin)
+    if first == own:
+        out[own] += waiting_yuan(job, overlap, begin, pair.run)
+        first += 1
+    calm = min(last, int(overdue))
+    for s in range(first, calm + 1):
+        out[s] += before * (s - begin)
+    once = before * (overdue - begin) + job.once_yuan + job.once_yuan_per_run * pair.run
+    for s in range(max(calm + 1, first), last + 1):
+        out[s] += once + job.after_yuan * (s - overdue)
+
+
+@compiled
+def _add_stage(
+    problem: Problem, sums: Sums, i: int, job: Record, pair: Record, out: Floats
+) -> None:
+    for e in range(problem.stage_from[i], problem.stage_from[i + 1]):
+        stage = problem.stages[e]
+        if stage.row < 0 or not sums.some[stage.row]:
+            continue
+        for s in range(pair.first, pair.last + 1):
+            start = max(float(s), job.start)
+            end, yuan, t = start + stage.length, 0.0, s
+            while t < problem.axis and t < end:
+                yuan += sums.yuan[stage.row, t] * (min(t + 1.0, end) - max(float(t), start))
+                t += 1
+            out[s] += stage.units * yuan * problem.slot_h
+
+
+@compiled
+def bar_row(
+    problem: Problem,
+    left: Floats,
+    r: int,
+    units: float,
+    job: Record,
+    pair: Record,
+    clear: Ints,
+    out: Floats,
+) -> None:
+    """Makes the starts infinite whose runs touch a slot in which a row has too little left;
+    ``clear`` (A + 1,) is room to work in."""
+    first, last, run = int(pair.first), int(pair.last), pair.run
+    stop = min(int(ceil(last + 1 + run)) + 1, problem.axis)
+    bad = stop
+    for t in range(stop - 1, first - 1, -1):
+        if units * problem.profile[r, t] > left[r, t] + 1e-6:
+            bad = t
+        clear[t] = bad
+    if clear[first] == stop:
+        return
+    for s in range(first, last + 1):
+        end = max(float(s), job.start) + run
+        if clear[s] < stop_of(problem.axis, problem.overlap, s, end):
+            out[s] = np.inf
+
+
+@compiled
+def bar_full(problem: Problem, left: Floats, i: int, clear: Ints, out: Floats) -> None:
+    """Makes all starts of a pair infinite that what is left does not allow."""
+    pair = problem.pairs[i]
+    k = pair.klass
+    job = problem.classes[k]
+    one_by_one = len(problem.stage_from) > 0
+    for f in range(len(problem.pool_row)):
+        r = problem.pool_row[f, pair.pool]
+        if r >= 0 and problem.rows[r].hard:
+            units = units_of(problem, f, job, pair.pool)
+            if problem.rows[r].exact:
+                one_by_one = True
+            elif units > 0:
+                bar_row(problem, left, r, units, job, pair, clear, out)
+    for x in range(len(problem.class_row)):
+        r, units = problem.class_row[x, k], problem.class_units[x, k]
+        if r >= 0 and units > 0:
+            bar_row(problem, left, r, units, job, pair, clear, out)
+    if one_by_one:
+        for s in range(pair.first, pair.last + 1):
+            if out[s] < np.inf and not fits(problem, left, i, s):
+                out[s] = np.inf
+
+
+@compiled
+def least(out: Floats, first: int, last: int) -> int:
+    """The earliest of the cheapest starts."""
+    best = first
+    for s in range(first + 1, last + 1):
+        if out[s] < out[best]:
+            best = s
+    return best
+
+
+@compiled
+def best_options(
+    problem: Problem,
+    sums: Sums,
+    which: Ints,
+    pair: Ints,
+    slot: Ints,
+    yuan: Floats,
+    per_pair: Floats,
+) -> None:
+    """The cheapest option of each of some classes alone at prices: ``pair`` (-1 if it has none),
+    ``slot`` and ``yuan`` (which,); ``per_pair`` (m,) takes each pair's least, if it is not empty.
+    """
+    out, clear = np.empty(problem.slots), np.empty(problem.axis + 1, dtype=np.int64)
+    for q in range(len(which)):
+        k = which[q]
+        job = problem.classes[k]
+        best_pair, best_slot, best_yuan = -1, 0, np.inf
+        with_class = len(problem.class_row) > 0 and sum_class(problem, sums, k)
+        for i in range(job.low, job.high):
+            one = problem.pairs[i]
+            low = np.inf
+            if one.first <= one.last:
+                # As in ``fill_options``, without the price of handing over all arrays each time.
+                pool, kind = problem.pools[one.pool], problem.kinds[job.kind]
+                key = job.kind * len(problem.pools) + one.pool
+                at = key % len(sums.owner)
+                if sums.owner[at] != key:
+                    make_sums(problem, sums, job.kind, one.pool, at)
+                    sums.owner[at] = key
+                it_kw = kind.gpus * pool.gpu_kw + kind.cores * pool.core_kw
+                beyond = it_kw * pool.beyond_yuan_per_kwh * problem.slot_h
+                fill_runs(sums.hourly, sums.whole, at, problem.overlap, job, one, beyond, out)
+                _add_waiting(job, one, problem.overlap, out)
+                if with_class:
+                    _add_class(sums.of_class, problem.overlap, job, one, out)
+                if sums.staged[0]:
+                    _add_stage(problem, sums, i, job, one, out)
+                if job.kept_pair == i:
+                    out[job.kept_slot] -= job.moving_yuan
+                if one.guarded:
+                    bar_full(problem, problem.capacity, i, clear, out)
+                s = least(out, one.first, one.last)
+                low = out[s]
+                if low < best_yuan:
+                    best_pair, best_slot, best_yuan = i, s, low
+            if len(per_pair):
+                per_pair[i] = low
+        pair[q], slot[q], yuan[q] = best_pair, best_slot, best_yuan
+
+
+@compiled
+def fill_class(problem: Problem, sums: Sums, k: int, yuan: Floats) -> None:
+    """All options of a class at prices, infinite where it may not start; (pairs of the class, S)."""
+    clear = np.empty(problem.axis + 1, dtype=np.int64)
+    job = problem.classes[k]
+    with_class = len(problem.class_row) > 0 and sum_class(problem, sums, k)
+    for i in range(job.low, job.high):
+        one, out = problem.pairs[i], yuan[i - job.low]
+        out[:] = np.inf
+        if one.first > one.last:
+            continue
+        out[one.first : one.last + 1] = 0.0
+        fill_options(problem, sums, with_class, i, out)
+        if one.guarded:
+            bar_full(problem, problem.capacity, i, clear, out)

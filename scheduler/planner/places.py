@@ -1,0 +1,114 @@
+"""A plan under way: where each job goes, and what that leaves of every row."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from policies.scene import TOLERANCE, Floats, Ints
+from scheduler.planner.kernels.loads import usage
+from scheduler.planner.kernels.placing import cheapest_for, costs
+from scheduler.planner.kernels.pricing import sums_at
+from scheduler.planner.kernels.runs import cost_yuan, excess_yuan, fits, place
+from scheduler.planner.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Where a job goes: a pair and a start slot."""
+
+    pair: int
+    slot: int
+
+
+@dataclass(slots=True)
+class Places:
+    """Per job its pair (-1: none) and its slot, (N,); the jobs of class k lie from
+    ``jobs_from[k]`` up to ``jobs_from[k + 1]``, oldest first. ``klass`` (N,) is each job's."""
+
+    jobs_from: Ints
+    klass: Ints
+    pair: Ints
+    slot: Ints
+
+    def copy(self) -> "Places":
+        return Places(self.jobs_from, self.klass, self.pair.copy(), self.slot.copy())
+
+    def of(self, klass: int) -> list[Choice | None]:
+        """The places of a class's jobs."""
+        span = slice(int(self.jobs_from[klass]), int(self.jobs_from[klass + 1]))
+        pairs, slots = self.pair[span].tolist(), self.slot[span].tolist()
+        return [Choice(i, s) if i >= 0 else None for i, s in zip(pairs, slots, strict=True)]
+
+    def placed(self) -> Iterator[tuple[int, Choice]]:
+        """Jobs with a place, by their index here."""
+        for j in np.flatnonzero(self.pair >= 0).tolist():
+            yield j, Choice(int(self.pair[j]), int(self.slot[j]))
+
+
+def nowhere(model: Model) -> Places:
+    """Nobody has a place."""
+    jobs_from = np.concatenate(([0], np.cumsum(model.jobs))).astype(np.int64)
+    klass = np.repeat(np.arange(len(model.jobs)), model.jobs).astype(np.int64)
+    pair = np.full(len(klass), -1, dtype=np.int64)
+    return Places(jobs_from, klass, pair, np.zeros(len(klass), dtype=np.int64))
+
+
+class Residual:
+    """What is left of every row, (R, A), while jobs are placed and taken back."""
+
+    def __init__(self, model: Model, places: Places | None = None) -> None:
+        self._model = model
+        self.left = model.problem.capacity.copy()
+        if places is not None:
+            times = np.ones(len(places.pair))
+            self.left -= usage(model.problem, places.pair, places.slot, times)
+
+    def place(self, choice: Choice, times: float = 1.0) -> None:
+        """Uses up what an option needs, so many times; -1 gives it back."""
+        place(self._model.problem, self.left, choice.pair, choice.slot, times)
+
+    def fits(self, choice: Choice) -> bool:
+        """Whether what is left allows an option."""
+        return bool(fits(self._model.problem, self.left, choice.pair, choice.slot))
+
+    def excess_yuan(self, choice: Choice) -> float:
+        """What the elastic rows would charge for one more option."""
+        return float(excess_yuan(self._model.problem, self.left, choice.pair, choice.slot))
+
+    def cost_yuan(self, choice: Choice) -> float:
+        """What an option costs beside all that is placed."""
+        yuan = cost_yuan(self._model.problem, choice.pair, choice.slot)
+        return float(yuan) + self.excess_yuan(choice)
+
+    def best(self, klass: int) -> tuple[Choice | None, float]:
+        """The start that costs least beside what is placed, and its cost; none if a place costs
+        more than to have none."""
+        problem = self._model.problem
+        none = sums_at(problem, np.zeros(problem.capacity.shape))
+        pair, slot, yuan = cheapest_for(problem, none, self.left, klass)
+        return (Choice(pair, slot) if pair >= 0 else None), float(yuan)
+
+    def total_excess_yuan(self) -> float:
+        """What the elastic rows charge for all that is placed."""
+        problem = self._model.problem
+        soft = problem.rows["hard"] == 0
+        over = np.maximum(-self.left[soft], 0.0)
+        return float((problem.elastic_yuan[soft] * np.where(over > TOLERANCE, over, 0.0)).sum())
+
+
+def objective_yuan(model: Model, places: Places, active: Ints) -> float:
+    """The exact objective over the classes that have a start at all."""
+    problem = model.problem
+    of_active = np.zeros(len(model.jobs), dtype=bool)
+    of_active[active] = True
+    placed = np.flatnonzero(places.pair >= 0)
+    yuan = costs_yuan(model, places.pair[placed], places.slot[placed])
+    waits = (places.pair < 0) & of_active[places.klass]
+    unplaced = problem.classes["unplaced_yuan"][places.klass[waits]]
+    return float(yuan.sum() + unplaced.sum()) + Residual(model, places).total_excess_yuan()
+
+
+def costs_yuan(model: Model, pair: Ints, slot: Ints) -> Floats:
+    """What each of some options costs by itself."""
+    return costs(model.problem, pair, slot)

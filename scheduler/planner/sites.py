@@ -1,0 +1,114 @@
+"""Sites over the time axis: forecasts by slot, and what runs there already."""
+
+from collections import defaultdict
+from typing import Literal
+
+import numpy as np
+
+from policies.scene import Floats, SiteView
+from scheduler.domain.fleet import Node, Site
+from scheduler.domain.job import JobSpec
+from scheduler.domain.series import Series
+from scheduler.planner.pools import last_slot
+from scheduler.planner.snapshot import RunningAttempt, Snapshot
+
+# What a forecast that is missing or not a number stands for.
+WORST_PRICE_YUAN_PER_KWH = 2.0
+WORST_PUE = 2.0
+WORST_GREEN_KW = 0.0
+# Slots that are looked at one by one; what runs longer meets the worst of the time after them.
+AXIS_SLOTS_MAX = 1024
+
+
+def site_views(snapshot: Snapshot, hours: Floats) -> tuple[SiteView, ...]:
+    """The sites in the snapshot's order.
+
+    Args:
+        hours: what is left of each slot of the axis, (A,).
+    """
+    running: dict[str, list[RunningAttempt]] = defaultdict(list)
+    for attempt in snapshot.running:
+        running[attempt.cluster].append(attempt)
+    nodes = {node.id: node for node in snapshot.nodes}
+    return tuple(
+        _site_view(site, snapshot, hours, _loads(site, running[site.cluster], nodes))
+        for site in snapshot.sites.values()
+    )
+
+
+Load = tuple[RunningAttempt, float]  # with the IT power it draws
+
+
+def _loads(site: Site, running: list[RunningAttempt], nodes: dict[str, Node]) -> list[Load]:
+    loads = []
+    for attempt in running:
+        spec, load_kw = attempt.spec, 0.0
+        for name in attempt.nodes:
+            node = nodes.get(name)
+            if node is not None and node.cluster == site.cluster:
+                load_kw += it_power_kw(spec, node.gpu_power_kw, node.cpu_power_kw) / spec.workers
+        loads.append((attempt, load_kw))
+    return loads
+
+
+def it_power_kw(spec: JobSpec, gpu_power_kw: float, cpu_power_kw: float) -> float:
+    """IT power of the whole gang: of its accelerators, or of its cores when it has none."""
+    if spec.gpus:
+        return spec.gpus * gpu_power_kw
+    return spec.workers * spec.per_worker.cpus * cpu_power_kw
+
+
+def _site_view(site: Site, snapshot: Snapshot, hours: Floats, loads: list[Load]) -> SiteView:
+    pue = _sample(site.pue, snapshot, len(hours), WORST_PUE, "max")
+    kw, held_kw, kwh, held_kwh = (it * pue for it in _running(snapshot, hours, loads))
+    price = _sample(site.price_yuan_per_kwh, snapshot, len(hours), WORST_PRICE_YUAN_PER_KWH, "max")
+    green_kw = _sample(site.green_supply_kw, snapshot, len(hours), WORST_GREEN_KW, "min")
+    return SiteView(
+        site=site,
+        price_yuan_per_kwh=price,
+        pue=pue,
+        green_kw=np.maximum(green_kw, 0.0),
+        running_kw=kw,
+        running_held_kw=held_kw,
+        running_kwh=kwh,
+        running_held_kwh=held_kwh,
+    )
+
+
+def _sample(
+    series: Series, snapshot: Snapshot, axis: int, missing: float, worst: Literal["min", "max"]
+) -> Floats:
+    """Values at the slots' beginnings; the last one is the worst of all from there on."""
+    values = np.array(series.values, dtype=float)
+    if not len(values):
+        return np.full(axis, missing)
+    values[~np.isfinite(values)] = missing
+    since_s = (snapshot.start_at - series.start_at).total_seconds()
+    at = np.floor((since_s + np.arange(axis) * snapshot.slot_s) / series.step_s)
+    index = np.clip(at, 0, len(values) - 1).astype(np.int64)
+    sampled = values[index]
+    if axis >= max(AXIS_SLOTS_MAX, snapshot.slots):
+        rest = values[index[-1] :]
+        sampled[-1] = rest.min() if worst == "min" else rest.max()
+    return np.asarray(sampled, dtype=np.float64)
+
+
+def _running(snapshot: Snapshot, hours: Floats, loads: list[Load]) -> tuple[Floats, ...]:
+    """IT power of what runs in each slot it touches, what of it must be green, and both in kWh."""
+    kw, held_kw, kwh, held_kwh = np.zeros((4, len(hours)))
+    start_at = snapshot.start_at
+    now_s = (snapshot.now_at - start_at).total_seconds()
+    for attempt, load_kw in loads:
+        last = min(last_slot(attempt, snapshot.slot_s, start_at), len(hours))
+        end_s = (attempt.expected_end_at - start_at).total_seconds()
+        covered = np.minimum(hours[:last], (end_s - np.arange(last) * snapshot.slot_s) / 3600)
+        if end_s <= now_s:  # it overruns; nobody knows for how long
+            covered[0] = hours[0]
+        elif last == 1:
+            covered[0] = (end_s - now_s) / 3600
+        share = attempt.spec.min_green_share or 0.0
+        kw[:last] += load_kw
+        held_kw[:last] += load_kw * share
+        kwh[:last] += load_kw * np.maximum(covered, 0.0)
+        held_kwh[:last] += load_kw * share * np.maximum(covered, 0.0)
+    return kw, held_kw, kwh, held_kwh
