@@ -89,7 +89,7 @@ class StageRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnergyRate:
-    """Yuan per kWh at the door: ``inside`` (C, A) per slot of the axis, ``beyond`` (C,) after it."""
+    """Yuan per kWh at the door: ``inside`` (C, A) in each slot, ``beyond`` (C,) after the axis."""
 
     inside: Floats
     beyond: Floats

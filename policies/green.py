@@ -30,7 +30,7 @@ def _why(scene: Scene, klass: int, pool: int, slot: int) -> str:
 
 def _rows(scene: Scene) -> tuple[Rows, ...]:
     share = scene.columns.green_share
-    if not share.any():
+    if not scene.sites or not share.any():
         return ()
     return (
         Rows(

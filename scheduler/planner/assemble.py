@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from policies.base import Rows, StageRows
+from policies.base import Rows
 from policies.scene import OVERLAP_S, TOLERANCE, Bools, Floats, Ints, Scene
 from scheduler.planner.candidates import Candidates
 from scheduler.planner.kernels.problem import (
@@ -43,7 +43,6 @@ def assemble(scene: Scene, candidates: Candidates, jobs: Ints, unplaced_yuan: Fl
     first = np.unique(kind, return_index=True)[1]
     per_worker = 1 / scene.columns.workers[first, None].astype(float)
     it = scene.it_of_class()[first] * per_worker
-    groups = {id(rule): _groups(rule) for rule in rows}
     stages = _stages(candidates, from_row, slot_s)
     return Problem(
         slots=scene.slots,
@@ -57,17 +56,15 @@ def assemble(scene: Scene, candidates: Candidates, jobs: Ints, unplaced_yuan: Fl
         energy_yuan=energy_yuan(scene, candidates),
         kind_units=_units([rule.of_class[first] * per_worker for rule in rows], len(first)),
         pool_units=_units([rule.of_pool for rule in rows], len(scene.pools)),
-        pool_row=_table(
+        pool_row=_rows_by(
             [
-                np.where(keep & (groups[id(rule)] >= 0), from_row[id(rule)] + groups[id(rule)], -1)
+                np.where(keep & (_groups(rule) >= 0), from_row[id(rule)] + _groups(rule), -1)
                 for rule, keep in zip(rows, wanted, strict=True)
             ],
             len(scene.pools),
-        ).astype(np.int64),
-        class_units=_table([rule.of_class[:, 0] for rule in own], len(jobs)).astype(float),
-        class_row=_table([_own_rows(rule, from_row[id(rule)]) for rule in own], len(jobs)).astype(
-            np.int64
         ),
+        class_units=_own_units(own, len(jobs)),
+        class_row=_rows_by([_own_rows(rule, from_row[id(rule)]) for rule in own], len(jobs)),
         stage_from=stages[0],
         stages=stages[1],
         **_row_table(candidates, scene.axis),
@@ -122,9 +119,7 @@ def _pairs(scene: Scene, candidates: Candidates, guarded: Bools) -> Records:
 def _pools(scene: Scene, candidates: Candidates) -> Records:
     kw, site = scene.it_of_pool(), scene.site_of_pool
     beyond = beyond_yuan(scene, candidates)[site]
-    return _records(
-        POOL, site=site, gpu_kw=kw[:, 0], core_kw=kw[:, 1], beyond_yuan_per_kwh=beyond
-    )
+    return _records(POOL, site=site, gpu_kw=kw[:, 0], core_kw=kw[:, 1], beyond_yuan_per_kwh=beyond)
 
 
 def _own_rows(rule: Rows, from_row: int) -> Ints:
@@ -134,7 +129,7 @@ def _own_rows(rule: Rows, from_row: int) -> Ints:
 
 def _from_rows(candidates: Candidates) -> list[tuple[int, int]]:
     found, at = [], 0
-    for rule in (*candidates.rows, *candidates.stage_rows):
+    for rule in candidates.rules:
         found.append((id(rule), at))
         at += len(rule.groups)
     return found
@@ -213,7 +208,7 @@ def unplaced(scene: Scene, candidates: Candidates) -> Floats:
 
 def _demand(rule: Rows, klass: Ints, pool: Ints) -> Floats:
     """What each pair demands of its row."""
-    total = rule.of_class[klass, 0] * rule.of_pool[pool, 0]
+    total: Floats = rule.of_class[klass, 0] * rule.of_pool[pool, 0]
     for j in range(1, rule.of_class.shape[1]):
         total += rule.of_class[klass, j] * rule.of_pool[pool, j]
     return total
@@ -229,26 +224,18 @@ def _wanted(scene: Scene, candidates: Candidates, rule: Rows, jobs: Ints) -> Boo
     total = np.bincount(groups[known], weights=per_pool[known], minlength=len(rule.groups))
     hours = scene.hours if rule.exact else np.ones(scene.axis)
     peak = total * (rule.profile * hours).max(axis=1, initial=0.0)
-    tight = peak > rule.capacity.min(axis=1, initial=np.inf) + TOLERANCE
+    tight: Bools = np.asarray(peak > rule.capacity.min(axis=1, initial=np.inf) + TOLERANCE)
     return np.asarray(known & tight[groups])
 
 
 def _drop_implied(rows: list[Rows], wanted: list[Bools]) -> None:
     """Drops rows that another row of the same pool implies: with demands of at most ρ times its,
     and a capacity of at least ρ times its in every slot."""
-    plain = [
-        i
-        for i, rule in enumerate(rows)
-        if rule.of_class.shape[1] == 1
-        and not rule.exact
-        and rule.elastic_yuan is None
-        and (rule.profile == 1).all()
-        and (rule.of_pool == 1).all()
-    ]
+    plain = [i for i, rule in enumerate(rows) if _is_plain(rule)]
     able = [keep.copy() for keep in wanted]
     for i in plain:
         for j in plain:
-            if i == j or not (rows[i].group_of_pool == rows[j].group_of_pool).all():  # type: ignore[union-attr]
+            if i == j or not (_groups(rows[i]) == _groups(rows[j])).all():
                 continue
             less, more = rows[i].of_class[:, 0], rows[j].of_class[:, 0]
             if not len(less) or (less[more == 0] > 0).any():
@@ -256,9 +243,16 @@ def _drop_implied(rows: list[Rows], wanted: list[Bools]) -> None:
             ratio = float((less / np.where(more > 0, more, 1.0)).max())
             with np.errstate(invalid="ignore"):
                 roomy = rows[i].capacity >= ratio * rows[j].capacity - TOLERANCE
-            implied = roomy.all(axis=1)[np.maximum(_groups(rows[i]), 0)]
+            implied: Bools = np.asarray(roomy.all(axis=1), dtype=bool)
             # Of two that imply each other, one stays.
-            wanted[i] &= ~(implied & (wanted[j] | ~able[j]))
+            dropped = implied[np.maximum(_groups(rows[i]), 0)] & (wanted[j] | ~able[j])
+            wanted[i] &= ~dropped
+
+
+def _is_plain(rule: Rows) -> bool:
+    """Hard, by the slot, and with nothing but the class to say what is demanded."""
+    hard = rule.elastic_yuan is None and not rule.exact and rule.of_class.shape[1] == 1
+    return hard and bool((rule.profile == 1).all() and (rule.of_pool == 1).all())
 
 
 def _kinds(scene: Scene, rows: list[Rows], wanted: list[Bools]) -> Ints:
@@ -276,7 +270,9 @@ def _guarded(candidates: Candidates, rows: list[Rows], own: list[Rows]) -> Bools
     guarded = np.zeros(len(pairs.klass), dtype=bool)
     for rule in rows:
         if rule.elastic_yuan is None:
-            least = np.where(rule.profile > 0, rule.capacity / np.maximum(rule.profile, 1e-12), np.inf)
+            least = np.where(
+                rule.profile > 0, rule.capacity / np.maximum(rule.profile, 1e-12), np.inf
+            )
             group = _groups(rule)[pairs.pool]
             demand = _demand(rule, pairs.klass, pairs.pool)
             guarded |= (group >= 0) & (demand > least.min(axis=1, initial=np.inf)[group])
@@ -296,9 +292,14 @@ def _units(parts: list[Floats], size: int) -> Floats:
     return table
 
 
-def _table(parts: list[Ints] | list[Floats], size: int) -> Ints | Floats:
+def _rows_by(parts: list[Ints], size: int) -> Ints:
     """(families, size)."""
-    return np.ascontiguousarray(np.array(parts).reshape(len(parts), size))
+    return np.array(parts, dtype=np.int64).reshape(len(parts), size)
+
+
+def _own_units(own: list[Rows], size: int) -> Floats:
+    """(families, K)."""
+    return np.array([rule.of_class[:, 0] for rule in own], dtype=float).reshape(len(own), size)
 
 
 def _stages(
@@ -322,7 +323,7 @@ def _row_table(candidates: Candidates, axis: int) -> dict[str, Any]:
     """Capacity, profile, elastic price and kind of every row."""
     capacity, profile, elastic = list[Floats](), list[Floats](), list[Floats]()
     kinds = list[tuple[bool, bool, bool]]()
-    for rule in (*candidates.rows, *candidates.stage_rows):
+    for rule in candidates.rules:
         shape = rule.capacity.shape
         capacity.append(rule.capacity)
         price = None

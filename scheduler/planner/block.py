@@ -94,10 +94,10 @@ class Block:
             worst = slot + int(np.argmax(over[touched]))
             if rule.why is not None:
                 return rule.why(self.model.scene, self.klass, int(self.pools[row]), worst)
-            group = int(self._group(rule)[row])
+            group, scene = int(self._group(rule)[row]), self.model.scene
             return (
                 f"{self._units(rule)[row]:.3g} > {rule.capacity[group, worst]:.3g} {rule.unit} of "
-                f"{rule.groups[group]} at {self.model.scene.clock(worst * self.model.scene.slot_s)}."
+                f"{rule.groups[group]} at {scene.clock(worst * scene.slot_s)}."
             )
 
         return why

@@ -54,6 +54,11 @@ class Candidates:
     stage_rows: tuple[StageRows, ...]
     tally: Counter[ReasonCode]
 
+    @property
+    def rules(self) -> list[Rows | StageRows]:
+        """All rows, in the order in which the problem numbers them."""
+        return [*self.rows, *self.stage_rows]
+
     def rows_of(self, klass: int) -> slice:
         """The pairs of a class."""
         return slice(int(self.pairs_from[klass]), int(self.pairs_from[klass + 1]))
@@ -95,7 +100,7 @@ def find_candidates(scene: Scene, policies: tuple[Policy, ...]) -> Candidates:
     tally: Counter[ReasonCode] = Counter()
     jobs = np.array([len(klass.jobs) for klass in scene.classes], dtype=np.int64)
     pair_verdict = _judge_pairs(scene, pair_filters, jobs, tally)
-    klass, pool = np.nonzero(pair_verdict < 0)
+    klass, pool = (np.asarray(i, dtype=np.int64) for i in np.nonzero(pair_verdict < 0))
     pairs = pairs_of(scene, klass, pool)
     bounds = tuple(f.bounds(scene, pairs) for f in start_filters)
     first, last = _narrowed(scene, start_filters, bounds, jobs[klass], tally)

@@ -101,7 +101,7 @@ def columns_of(
         gpus=gpus,
         cpus=cpus,
         memory_gb=np.array([spec.per_worker.memory_gb for spec in specs], dtype=float),
-        size=workers * np.where(gpus > 0, gpus, cpus / weights.cpus_per_gpu),
+        size=np.asarray(workers * np.where(gpus > 0, gpus, cpus / weights.cpus_per_gpu), float),
         priority=np.array([spec.priority for spec in specs], dtype=np.int64),
         urgency=np.array([urgency(spec.priority) for spec in specs], dtype=float),
         green_share=np.array([spec.min_green_share or 0.0 for spec in specs], dtype=float),

@@ -77,8 +77,8 @@ class Market:
         used = usage(self.problem, choices.pair, choices.slot, times).sum(axis=1)
         yuan = float(np.abs(choices.yuan[self.active]) @ self._count[self.active])
         total = np.bincount(model.family, weights=used, minlength=len(model.families))
-        with np.errstate(divide="ignore"):
-            worth = np.where(total > 0, yuan / total, 0.0)
+        worth = np.zeros(len(model.families))
+        np.divide(yuan, total, out=worth, where=total > 0)
         return np.asarray(worth[model.family][:, None])
 
     def choose(self, prices: Floats, which: Ints, per_pair: Floats | None = None) -> Choices:

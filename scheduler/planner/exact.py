@@ -41,7 +41,7 @@ class Solved:
 
 
 def solve(
-    model: Model, active: Ints, places: Places, yuan: float, chosen: Ints, work: float
+    model: Model, active: Ints, places: Places, yuan: float, *, chosen: Ints, work: float
 ) -> Solved:
     """Re-plans the classes that have a chosen option, all others where they are.
 

@@ -10,10 +10,10 @@ from policies.scene import Floats, JobClass
 from scheduler.domain.explanation import Candidate, Explanation, Outcome, Saving
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.binding import binding_rows, blocking_reason
+from scheduler.planner.block import Block
 from scheduler.planner.candidates import PRECEDENCE
 from scheduler.planner.duals import Duals
 from scheduler.planner.ledger import Energy, Ledger
-from scheduler.planner.block import Block
 from scheduler.planner.model import Model
 from scheduler.planner.places import Choice, Places, Residual
 from scheduler.planner.snapshot import Snapshot

@@ -18,9 +18,9 @@ from policies.scene import Floats, Scene
 from policies.weights import Weights
 from scheduler.domain.job import JobState
 from scheduler.domain.reason import Reason, ReasonCode
+from scheduler.planner.block import Block
 from scheduler.planner.candidates import find_candidates
 from scheduler.planner.explain import Decision
-from scheduler.planner.block import Block
 from scheduler.planner.ledger import Ledger
 from scheduler.planner.model import build_model
 from scheduler.planner.placements import placement_of

@@ -116,7 +116,7 @@ def build_model(scene: Scene, candidates: Candidates) -> Model:
     """Puts the policies' parts together."""
     jobs = np.array([len(klass.jobs) for klass in scene.classes], dtype=np.int64)
     families, from_row = list[Family](), 0
-    for rule in (*candidates.rows, *candidates.stage_rows):
+    for rule in candidates.rules:
         families.append(Family(rule, from_row))
         from_row += len(rule.groups)
     unplaced_yuan = unplaced(scene, candidates)

@@ -54,7 +54,7 @@ class Neighbourhoods:
         starts = np.maximum(pairs["last"].astype(np.int64) - pairs["first"] + 1, 0)
         if int(starts.sum()) <= options:
             everything = np.concatenate([self._options(k) for k in self._active.tolist()])
-            solved = solve(self._model, self._active, places, yuan, everything, work)
+            solved = solve(self._model, self._active, places, yuan, chosen=everything, work=work)
             return Improved(solved.places, solved.yuan, solved.bound_yuan)
         tried: set[int] = set()
         best = Solved(places, yuan, -np.inf, 0.0)
@@ -68,7 +68,9 @@ class Neighbourhoods:
             tried.add(seed)
             chosen = self._best_options(best.places, self._neighbours(best.places, seed))
             most = min(left, SHARE * work)
-            best = solve(self._model, self._active, best.places, best.yuan, chosen, most)
+            best = solve(
+                self._model, self._active, best.places, best.yuan, chosen=chosen, work=most
+            )
             left -= max(best.work, WORK_LEAST)
         return Improved(best.places, best.yuan, -np.inf)
 

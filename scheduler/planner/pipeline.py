@@ -1,7 +1,6 @@
 """One round: a snapshot in, a plan out. Pure and deterministic."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from scheduler.planner.explain import Decision, explain
 from scheduler.planner.interrupt import interrupt
 from scheduler.planner.ledger import Ledger
 from scheduler.planner.model import build_model
-from scheduler.planner.places import Places, Residual, objective_yuan
 from scheduler.planner.placements import placements_of
+from scheduler.planner.places import Places, Residual, objective_yuan
 from scheduler.planner.plan import Plan
 from scheduler.planner.scene import build_scene
 from scheduler.planner.search import Budget, search

@@ -14,8 +14,8 @@ from scheduler.domain.explanation import Explanation, Outcome
 from scheduler.domain.job import JobSpec
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.binding import blocking_rows
-from scheduler.planner.explain import Decision
 from scheduler.planner.block import Block
+from scheduler.planner.explain import Decision
 from scheduler.planner.places import Choice
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
 from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot

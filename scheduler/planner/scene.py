@@ -1,14 +1,12 @@
 """The snapshot as arrays: classes of jobs, pools of nodes, sites over the time axis."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
-from policies.scene import Columns, Floats, Pairs, Pool, Scene
+from policies.scene import Columns, Floats, Ints, Pairs, Scene
 from policies.ways import Ways, ways
 from policies.weights import Weights
-from scheduler.domain.fleet import Site
 from scheduler.planner.classes import classes_of, columns_of
 from scheduler.planner.pools import claims_of, pools_of
 from scheduler.planner.sites import AXIS_SLOTS_MAX, site_views
@@ -45,10 +43,10 @@ def build_scene(snapshot: Snapshot, weights: Weights) -> Scene:
     )
 
 
-def pairs_of(scene: Scene, klass: Sequence[int], pool: Sequence[int]) -> Pairs:
+def pairs_of(scene: Scene, klass: Ints, pool: Ints) -> Pairs:
     """Classes in pools, with their runs; both of shape (m,), sorted."""
-    k, p = np.asarray(klass, dtype=np.int64), np.asarray(pool, dtype=np.int64)
-    columns, site = scene.columns, scene.site_of_pool[p]
+    k, p, columns = klass, pool, scene.columns
+    site = scene.site_of_pool[p]
     stage_s = np.zeros(len(k)) if scene.ways is None else scene.ways.stage_s[k, site]
     compute_s = columns.left_s[k] / scene.speeds[columns.speeds[k], p] + columns.resume_s[k]
     return Pairs(
@@ -76,13 +74,3 @@ def _longest_s(columns: Columns, speeds: Floats, way: Ways | None) -> float:
 def _axis(snapshot: Snapshot, longest_s: float) -> int:
     tail = math.ceil(longest_s / snapshot.slot_s) if math.isfinite(longest_s) else AXIS_SLOTS_MAX
     return snapshot.slots + min(tail, max(AXIS_SLOTS_MAX - snapshot.slots, 0))
-
-
-def sites_by_name(scene: Scene) -> dict[str, Site]:
-    """The scene's sites."""
-    return {view.site.cluster: view.site for view in scene.sites}
-
-
-def pool_index(pools: Sequence[Pool]) -> dict[tuple[str, str], int]:
-    """Pools by cluster and accelerator."""
-    return {(pool.cluster, pool.accelerator): p for p, pool in enumerate(pools)}

@@ -23,6 +23,8 @@ GAIN_LEAST_YUAN = 1e-6
 # So many pairs are asked at once when prices are sought; where there are more, in turns.
 PAIRS_AT_ONCE = 20_000
 FOLDS_MOST = 10
+# How far ahead of others those move that were left without a place.
+AHEAD = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,15 @@ class Budget:
     sweeps: int = 3
     exact_options: int = 2000
     exact_work: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """Shadow prices and what they say: each pair's least cost (m,), and each class's (K,)."""
+
+    duals: Duals
+    per_pair: Floats
+    least: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +90,7 @@ def search(model: Model, budget: Budget, done: Callable[[str], None]) -> Searche
     bound, least = market.certify(prices, per_pair)
     duals = Duals(prices, bound)
     done("duals")
-    best = squeaky(model, market, duals, per_pair, least, budget.tries)
+    best = squeaky(model, market, Guide(duals, per_pair, least), budget.tries)
     done("insert")
     if best.yuan - duals.bound_yuan > CLOSE * abs(best.yuan):
         best = swept(model, market, best, budget.sweeps)
@@ -95,17 +106,15 @@ def search(model: Model, budget: Budget, done: Callable[[str], None]) -> Searche
     return Searched(best.places, duals, market.active)
 
 
-def inserted(
-    model: Model, market: Market, prices: Floats, per_pair: Floats, order: Ints
-) -> Found:
+def inserted(model: Model, market: Market, guide: Guide, order: Ints) -> Found:
     """Places jobs in an order of their classes, each at its cheapest start at prices that fits."""
     places, left = nowhere(model), model.problem.capacity.copy()
-    sums, work = sums_at(model.problem, prices), np.zeros(1, dtype=np.int64)
+    sums, work = sums_at(model.problem, guide.duals.prices), np.zeros(1, dtype=np.int64)
     insert(
         model.problem,
         sums,
         left,
-        per_pair,
+        guide.per_pair,
         places.jobs_from,
         order,
         places.pair,
@@ -140,33 +149,22 @@ def swept(model: Model, market: Market, found: Found, sweeps: int) -> Found:
     return Found(places, objective_yuan(model, places, market.active))
 
 
-def squeaky(
-    model: Model, market: Market, duals: Duals, per_pair: Floats, least: Floats, tries: int
-) -> Found:
-    """The best of several insertions.
-
-    Args:
-        per_pair: each pair's least cost at the prices, (m,); ``least`` (K,) each class's.
-    """
-    problem, active = model.problem, market.active
-    rank = _longest(model)[active].astype(float)
-    unplaced = problem.classes["unplaced_yuan"]
+def squeaky(model: Model, market: Market, guide: Guide, tries: int) -> Found:
+    """The best of several insertions."""
+    active, bound = market.active, guide.duals.bound_yuan
+    rank = _longest(model)[active]
     best: Found | None = None
     for _ in range(tries):
         order = active[np.argsort(-rank, kind="stable")]
-        found = inserted(model, market, duals.prices, per_pair, order)
+        found = inserted(model, market, guide, order)
         if best is None or found.yuan < best.yuan:
             best = found
-        if best.yuan - duals.bound_yuan <= CLOSE * abs(best.yuan):
+        alone = found.places.klass[found.places.pair < 0]
+        lost = np.bincount(alone, minlength=len(model.jobs))[active] > 0
+        if best.yuan - bound <= CLOSE * abs(best.yuan) or not lost.any():
             break
-        alone = found.places.pair < 0
-        missed = np.zeros(len(rank))
-        lost = np.bincount(found.places.klass[alone], minlength=len(unplaced))[active] > 0
-        if not lost.any():
-            break
-        missed[lost] = np.maximum(unplaced - np.minimum(least, unplaced), 0.0)[active][lost]
-        # Those without a place move ahead of three quarters of those that were before them.
-        rank = np.where(lost, rank + (rank.max() - rank) * 0.75 + 1e-6 * missed, rank)
+        # Those without a place move ahead of three quarters of what was before them.
+        rank = np.where(lost, rank + AHEAD * (rank.max() - rank), rank)
     assert best is not None, "one try at least"
     return best
 

@@ -7,11 +7,12 @@ import pytest
 
 from scheduler.checker import check
 from scheduler.domain.job import JobState
-from scheduler.planner.pipeline import Budget, plan
+from scheduler.planner.pipeline import plan
 from scheduler.planner.plan import InterruptionKind
+from scheduler.planner.search import Budget
 from tests.scenario.world import NOON, World
 
-CHEAP = Budget(dual_iterations=10, sweeps=1, exact_options=0)
+CHEAP = Budget(dual_passes=10, sweeps=1, exact_options=0)
 SEEDS = range(100)
 
 

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from scheduler.checker import check
 from scheduler.domain.fleet import NodeLifecycle
 from scheduler.domain.job import LIVE_STATES, DataInput, JobState
-from scheduler.planner.pipeline import Budget, plan
+from scheduler.planner.pipeline import plan
+from scheduler.planner.search import Budget
 from scheduler.planner.snapshot import Claim
 from tests.scenario.world import NOON, World, link
 
-CHEAP = Budget(dual_iterations=25, sweeps=2, exact_options=400, exact_work=0.05)
+CHEAP = Budget(dual_passes=25, sweeps=2, exact_options=400, exact_work=0.05)
 HUBS = ("qingyang", "horinger", "zhongwei")
 LIVE = sorted(LIVE_STATES)
 

@@ -10,8 +10,9 @@ from scheduler.domain.explanation import Explanation
 from scheduler.domain.fleet import Link, Node, NodeLifecycle, Region, Rtt, Site
 from scheduler.domain.job import AcceleratorOption, Command, JobSpec, JobState, WorkerShape
 from scheduler.domain.series import Series, constant
-from scheduler.planner.pipeline import Budget, plan
+from scheduler.planner.pipeline import plan
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement, Plan
+from scheduler.planner.search import Budget
 from scheduler.planner.snapshot import Claim, PendingJob, RunningAttempt, Snapshot
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -37,7 +37,7 @@ def _cache_folder() -> Path | None:
 
 _FOLDER = _cache_folder()
 if _FOLDER is not None:
-    numba.config.CACHE_DIR = str(_FOLDER)
+    numba.config.CACHE_DIR = str(_FOLDER)  # type: ignore[attr-defined]
 
 
 def compiled(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -49,4 +49,3 @@ def compiled(function: Callable[_P, _T]) -> Callable[_P, _T]:
     """
     made: Callable[_P, _T] = numba.njit(cache=_FOLDER is not None, nogil=True)(function)
     return made
-

@@ -70,5 +70,3 @@ def energies(
         kwh[q] = total + beyond
         green_kwh[q] = min(green + minimum * beyond, total + beyond)
         held_kw[q] = most
-
-

@@ -114,9 +114,7 @@ def rents(problem: Problem, yuan: Floats, pair: Ints, slot: Ints) -> Floats:
 
 
 @compiled
-def _rent(
-    problem: Problem, yuan: Floats, r: int, slot: int, start: float, end: float
-) -> float:
+def _rent(problem: Problem, yuan: Floats, r: int, slot: int, start: float, end: float) -> float:
     """The price of one unit of a row over a span."""
     total = 0.0
     for t in range(slot, stop_of(problem.axis, problem.overlap, slot, end)):

@@ -170,9 +170,7 @@ def improve(
             place(problem, left, i, s, -1.0)
             now = cost_yuan(problem, i, s) + excess_yuan(problem, left, i, s)
         below = now - gain_least
-        better, at, _ = cheapest(
-            problem, sums, left, per_pair, k, below, True, room, clear, work
-        )
+        better, at, _ = cheapest(problem, sums, left, per_pair, k, below, True, room, clear, work)
         if better >= 0:
             i, s = better, at
             moved += 1
@@ -192,9 +190,7 @@ def costs(problem: Problem, pair: Ints, slot: Ints) -> Floats:
 
 
 @compiled
-def cheapest_for(
-    problem: Problem, sums: Sums, left: Floats, k: int
-) -> tuple[int, int, float]:
+def cheapest_for(problem: Problem, sums: Sums, left: Floats, k: int) -> tuple[int, int, float]:
     """The cheapest option of one class beside what is placed: pair (-1: none), slot, yuan.
 
     Args:

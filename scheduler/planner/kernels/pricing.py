@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from policies.scene import Floats, Ints
+from policies.scene import Bools, Floats, Ints
 from scheduler.planner.kernels import compiled
 from scheduler.planner.kernels.problem import Problem, Record
 from scheduler.planner.kernels.runs import fits, stop_of, units_of, waiting_yuan
@@ -39,7 +39,7 @@ def sums_at(problem: Problem, prices: Floats) -> Sums:
     size = min(max(len(problem.kinds) * len(problem.pools), 1), SUMS_MOST)
     shape = (size, problem.axis + 1)
     yuan = np.ascontiguousarray(prices * problem.profile)
-    some = yuan.any(axis=1)
+    some: Bools = np.asarray(yuan.any(axis=1), dtype=bool)
     return Sums(
         owner=np.full(size, -1, dtype=np.int64),
         hourly=np.zeros(shape),
@@ -105,9 +105,9 @@ def sum_class(problem: Problem, sums: Sums, k: int) -> bool:
 def sum_until(hourly: Floats, axis: int, x: float, beyond: float) -> float:
     """A sum by the hour at any time; after the axis it goes on at a rate per slot."""
     if x >= axis:
-        return hourly[axis] + (x - axis) * beyond
+        return float(hourly[axis] + (x - axis) * beyond)
     t = int(x)
-    return hourly[t] + (x - t) * (hourly[t + 1] - hourly[t])
+    return float(hourly[t] + (x - t) * (hourly[t + 1] - hourly[t]))
 
 
 @compiled
@@ -331,7 +331,7 @@ def best_options(
 
 @compiled
 def fill_class(problem: Problem, sums: Sums, k: int, yuan: Floats) -> None:
-    """All options of a class at prices, infinite where it may not start; (pairs of the class, S)."""
+    """All options of a class at prices, infinite where it may not start; (its pairs, S)."""
     clear = np.empty(problem.axis + 1, dtype=np.int64)
     job = problem.classes[k]
     with_class = len(problem.class_row) > 0 and sum_class(problem, sums, k)

@@ -27,7 +27,7 @@ def units_of(problem: Problem, f: int, job: Record, p: int) -> float:
     """What a gang demands of a pool's row of a family."""
     units = problem.kind_units[f, job.kind, 0] * problem.pool_units[f, p, 0]
     units += problem.kind_units[f, job.kind, 1] * problem.pool_units[f, p, 1]
-    return job.scale * units
+    return float(job.scale * units)
 
 
 @compiled
@@ -37,7 +37,7 @@ def waiting_yuan(job: Record, overlap: float, start: float, run: float) -> float
     late = start - job.overdue
     if late > overlap:
         yuan += job.after_yuan * late + job.once_yuan + job.once_yuan_per_run * run
-    return yuan
+    return float(yuan)
 
 
 @compiled
@@ -51,7 +51,7 @@ def energy_yuan(problem: Problem, job: Record, pair: Record, start: float) -> fl
         yuan += problem.energy_yuan[pool.site, t] * hours_in(problem.slot_h, t, start, end)
         t += 1
     beyond_h = max(end - problem.axis, 0.0) * problem.slot_h
-    return job.scale * it_kw * (yuan + pool.beyond_yuan_per_kwh * beyond_h)
+    return float(job.scale * it_kw * (yuan + pool.beyond_yuan_per_kwh * beyond_h))
 
 
 @compiled
@@ -64,7 +64,7 @@ def cost_yuan(problem: Problem, i: int, slot: int) -> float:
     yuan += waiting_yuan(job, problem.overlap, start, pair.run)
     if job.kept_pair != i or job.kept_slot != slot:
         yuan += job.moving_yuan
-    return yuan
+    return float(yuan)
 
 
 @compiled

@@ -1,5 +1,6 @@
 """The stages of the pipeline, each alone."""
 
+from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -8,15 +9,20 @@ import pytest
 from policies.registry import POLICIES
 from policies.scene import window
 from policies.weights import Weights
+from scheduler.domain.job import DataInput
+from scheduler.planner.block import Block
 from scheduler.planner.candidates import find_candidates
-from scheduler.planner.duals import find_duals, reduced_yuan
-from scheduler.planner.greedy import GAIN_LEAST_YUAN, best, improve, insert_all, loaded
+from scheduler.planner.duals import Duals, Market
+from scheduler.planner.kernels.loads import rents, usage
+from scheduler.planner.kernels.pricing import fill_class, sums_at
 from scheduler.planner.ledger import Ledger
-from scheduler.planner.model import Choice, Model, Residual, build_model, objective_yuan
+from scheduler.planner.model import Model, build_model
 from scheduler.planner.nodes import pack
 from scheduler.planner.pipeline import plan
+from scheduler.planner.places import Choice, Places, Residual, nowhere, objective_yuan
 from scheduler.planner.scene import build_scene
-from tests.scenario.world import World, spec_of
+from scheduler.planner.search import GAIN_LEAST_YUAN, Found, Guide, inserted, squeaky, swept
+from tests.scenario.world import NOON, World, link, spec_of
 
 
 def model_of(world: World) -> Model:
@@ -31,6 +37,38 @@ def contest() -> World:
     for n, gpus in enumerate((1, 2, 4, 1, 2, 3)):
         world.job(f"job{n}", gpus=gpus, minutes=20 + n, delay_minutes=30 * (n % 3))
     return world
+
+
+def mixed() -> World:
+    """Everything at once: late starts in a slot, data, minimum shares, power caps, what runs."""
+    world = World(slots=8, now_at=NOON + timedelta(minutes=4))
+    world.hub("qingyang", nodes=2, gpus=4, price=[0.2, 0.6] * 4, green_kw=[0.5] * 4 + [2.0] * 4)
+    world.hub("horinger", gpus=2, power_cap_kw=1.0, links=(link("shanghai", 0.5),))
+    world.busy("qingyang-0", gpus=2, minutes=40)
+    for n, gpus in enumerate((1, 2, 4, 1, 0, 3)):
+        world.job(
+            f"job{n}",
+            gpus=gpus,
+            minutes=(3, 15, 37, 60, 200, 22)[n],
+            delay_minutes=20 * (n % 3),
+            earliest_minutes=None if n % 2 else 10.0 * n,
+            min_green_share=0.3 if n in (1, 4) else None,
+            data=(DataInput(40.0, "shanghai"),) if n in (0, 5) else (),
+            must_be_in=("horinger",) if n == 0 else (),
+        )
+    return world
+
+
+def greedy(model: Model, market: Market, passes: int = 20) -> tuple[Found, Guide]:
+    """A plan at some prices."""
+    prices = market.climb(market.first_prices(), passes).prices
+    per_pair = np.full(len(model.problem.pairs), np.inf)
+    bound, least = market.certify(prices, per_pair)
+    guide = Guide(Duals(prices, bound), per_pair, least)
+    return inserted(model, market, guide, market.active), guide
+
+
+WORLDS = {"contest": contest, "mixed": mixed}
 
 
 def test_jobs_that_no_rule_tells_apart_are_one_class() -> None:
@@ -58,76 +96,143 @@ def test_window_integral_equals_a_fine_sum() -> None:
             assert made.beyond_h[0, slot] == pytest.approx(max(low + length_s - 5400, 0) / 3600)
 
 
-def test_reduced_costs_are_costs_plus_prices_times_use() -> None:
-    model, dice = model_of(contest()), np.random.default_rng(1)
-    prices = tuple(dice.random(rows.capacity.shape) for rows in model.families)
-    reduced = reduced_yuan(model, prices)
-    for pair, slot in np.argwhere(np.isfinite(model.cost_yuan)).tolist():
-        yuan = model.cost_yuan[pair, slot]
-        for family, entry in model.uses[pair]:
-            group, span, amounts = model.load(family, entry, slot)
-            yuan += float((prices[family][group, span] * amounts).sum())
-        assert reduced[pair, slot] == pytest.approx(yuan)
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_loops_cost_options_as_the_policies_do(name: str) -> None:
+    """Costs plus prices times use, for every option: compiled sums against arrays written out."""
+    model, dice = model_of(WORLDS[name]()), np.random.default_rng(1)
+    prices = dice.random(model.problem.capacity.shape)
+    sums = sums_at(model.problem, prices)
+    for k in range(len(model.jobs)):
+        block = Block(model, k)
+        yuan = np.empty(block.start_s.shape)
+        fill_class(model.problem, sums, k, yuan)
+        assert (np.isfinite(yuan) == block.allowed).all()
+        for row, slot in np.argwhere(block.allowed).tolist():
+            choice = Choice(block.span.start + row, slot)
+            expected = block.cost_yuan[row, slot]
+            for use in model.uses(choice.pair):
+                span, amounts = model.load(use, choice.pair, slot)
+                expected += float((prices[use.row, span] * amounts).sum())
+            assert yuan[row, slot] == pytest.approx(expected)
+            pair, at = np.array([choice.pair]), np.array([slot])
+            rent = rents(model.problem, sums.yuan, pair, at)[0]
+            own = Residual(model).cost_yuan(choice) - Residual(model).excess_yuan(choice)
+            assert own + rent == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_what_is_used_in_all_is_the_sum_of_what_each_uses(name: str) -> None:
+    model = model_of(WORLDS[name]())
+    found, _ = greedy(model, Market(model))
+    used = usage(model.problem, found.places.pair, found.places.slot, np.ones(len(model.jobs)))
+    expected = np.zeros_like(used)
+    residual = Residual(model)
+    for _, choice in found.places.placed():
+        residual.place(choice)
+        for use in model.uses(choice.pair):
+            span, amounts = model.load(use, choice.pair, choice.slot)
+            expected[use.row, span] += amounts
+    assert used == pytest.approx(expected)
+    finite = np.isfinite(model.problem.capacity)
+    left = residual.left[finite]
+    assert model.problem.capacity[finite] - left == pytest.approx(expected[finite])
 
 
 def test_the_dual_bound_lies_below_every_plan_and_above_the_free_one() -> None:
     model = model_of(contest())
-    plans = [insert_all(model, model.cost_yuan, depth) for depth in (1, 5, 20)]
-    for assignment in plans:
-        improve(model, assignment, loaded(model, assignment), 5)
-    worth = [objective_yuan(model, assignment) for assignment in plans]
-    free = find_duals(model, min(worth), 1).bound_yuan
-    bound = find_duals(model, min(worth), 80).bound_yuan
-    assert free < bound <= min(worth)
+    market = Market(model)
+    free = market.certify(market.first_prices())[0]
+    climbed = market.climb(market.first_prices(), 40)
+    assert climbed.bound_yuan == pytest.approx(market.certify(climbed.prices)[0])
+    worth = []
+    for order in (market.active, market.active[::-1]):
+        guide = Guide(climbed, np.full(len(model.problem.pairs), -np.inf), np.zeros(9))
+        worth.append(inserted(model, market, guide, order).yuan)
+    assert free < climbed.bound_yuan <= min(worth)
 
 
-def test_fits_agrees_with_trying() -> None:
-    model = model_of(contest())
+def test_folds_come_near_the_prices_of_all() -> None:
+    world = World(slots=8).hub("qingyang", nodes=4, price=[0.2, 0.4] * 4).hub("horinger", nodes=4)
+    for n in range(200):
+        world.job(f"job{n}", minutes=10 + n % 90, delay_minutes=60, gpus=1 + n % 2)
+    model = model_of(world)
+    market = Market(model)
+    whole = market.climb(market.first_prices(), 60).bound_yuan
+    folded = market.certify(market.climb(market.first_prices(), 60, folds=4).prices)[0]
+    assert folded == pytest.approx(whole, rel=0.03)
+
+
+def test_rows_that_others_imply_are_left_out() -> None:
+    world = World().hub("qingyang", gpus=8, cpus=64.0, nodes=3)
+    for n in range(40):
+        world.job(f"job{n}", gpus=1 + n % 2, cpus=4.0 + n % 3, memory_gb=2.0)
+    model = model_of(world)
+    names = [rule.name for rule in model.candidates.rows]
+    bind = {name: (row >= 0).any() for name, row in zip(names, model.problem.pool_row, strict=True)}
+    assert bind["capacity"]
+    # Eight cores to each accelerator, and nobody asks for more; blocks of 2 in nodes of 8.
+    assert not bind["cpus"]
+    assert not bind["memory"]
+    assert not bind["capacity-blocks-of-2"]
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_room_agrees_with_trying(name: str) -> None:
+    model = model_of(WORLDS[name]())
     residual = Residual(model)
-    residual.place(0, 1)
-    residual.place(1, 2)
+    for pair, slot in ((0, 1), (1, 2), (len(model.problem.pairs) - 1, 3)):
+        residual.place(Choice(pair, slot))
+    before, hard = residual.total_excess_yuan(), model.problem.rows["hard"] > 0
     for k in range(len(model.jobs)):
-        span, fits = model.spans[k], residual.fits(k)
-        for pair in range(span.start, span.stop):
-            for slot in range(model.scene.slots):
-                residual.place(pair, slot)
-                legal = all(
-                    rows.elastic_yuan is not None or (left >= -1e-6).all()
-                    for rows, left in zip(model.families, residual.left, strict=True)
-                )
-                residual.place(pair, slot, -1)
-                allowed = bool(np.isfinite(model.cost_yuan[pair, slot]))
-                assert fits[pair - span.start, slot] == (legal and allowed)
+        block = Block(model, k)
+        room, excess = block.room_yuan(residual.left), block.excess_yuan(residual.left)
+        for row, slot in np.argwhere(block.allowed).tolist():
+            choice = Choice(block.span.start + row, slot)
+            residual.place(choice)
+            legal = bool((residual.left[hard] >= -1e-6).all())
+            added = residual.total_excess_yuan() - before
+            residual.place(choice, -1)
+            assert np.isfinite(room[row, slot]) == legal == residual.fits(choice)
+            assert excess[row, slot] == pytest.approx(added, abs=1e-6)
+            if legal:
+                assert room[row, slot] == pytest.approx(added, abs=1e-6)
 
 
-def test_excess_is_what_one_more_job_adds() -> None:
+def test_after_sweeping_no_single_move_gains() -> None:
     model = model_of(contest())
-    residual = Residual(model)
-    residual.place(0, 0)
-    before = residual.total_excess_yuan()
-    for k in range(len(model.jobs)):
-        span, excess = model.spans[k], residual.excess_yuan(k)
-        for pair in range(span.start, span.stop):
-            for slot in range(model.scene.slots):
-                residual.place(pair, slot)
-                added = residual.total_excess_yuan() - before
-                residual.place(pair, slot, -1)
-                assert excess[pair - span.start, slot] == pytest.approx(added, abs=1e-9)
+    market = Market(model)
+    found = swept(model, market, greedy(model, market)[0], 20)
+    residual = Residual(model, found.places)
+    for j, choice in found.places.placed():
+        residual.place(choice, -1)
+        _, least = residual.best(int(found.places.klass[j]))
+        assert residual.cost_yuan(choice) <= least + GAIN_LEAST_YUAN
+        residual.place(choice)
 
 
-def test_after_improving_no_single_move_gains() -> None:
+def test_who_comes_away_with_nothing_chooses_earlier() -> None:
+    """A short job takes the room that the long one needs, unless that one goes first."""
+    world = World(slots=4).hub("qingyang", gpus=1)
+    world.job("long", minutes=45, deadline_minutes=46)
+    world.job("short", minutes=15, delay_minutes=60)
+    model = model_of(world)
+    market = Market(model)
+    _, guide = greedy(model, market)
+    best = squeaky(model, market, guide, 12)
+    assert (best.places.pair >= 0).all()
+
+
+def test_the_objective_is_what_the_places_cost() -> None:
     model = model_of(contest())
-    assignment = insert_all(model, model.cost_yuan, 5)
-    residual = loaded(model, assignment)
-    improve(model, assignment, residual, 20)
-    for k in model.active.tolist():
-        for choice in assignment[k]:
-            assert choice is not None
-            residual.place(choice.pair, choice.slot, -1)
-            excess = residual.excess_yuan(k)[choice.pair - model.spans[k].start, choice.slot]
-            _, least = best(model, residual, k)
-            assert model.cost_yuan[choice.pair, choice.slot] + excess <= least + GAIN_LEAST_YUAN
-            residual.place(choice.pair, choice.slot)
+    market = Market(model)
+    found, _ = greedy(model, market)
+    total, residual = 0.0, Residual(model)
+    for _, choice in found.places.placed():
+        total += residual.cost_yuan(choice)
+        residual.place(choice)
+    empty = nowhere(model)
+    assert found.yuan == pytest.approx(total)
+    assert objective_yuan(model, empty, market.active) == pytest.approx(model.unplaced_yuan.sum())
 
 
 def test_packing_repairs_what_best_fit_leaves_out() -> None:
@@ -162,22 +267,23 @@ def test_green_is_shared_by_load_after_the_holds() -> None:
     assert made["rest"].green_kwh == pytest.approx(0.3 * 4.8 / 4)
 
 
-def test_the_ledger_takes_back_what_it_entered() -> None:
-    model = model_of(contest())
-    assignment = insert_all(model, model.cost_yuan, 5)
-    ledger = Ledger(model, assignment)
-    choice = next(c for jobs in assignment for c in jobs if c is not None)
-    ledger.add(choice, -1)
-    alone = ledger.energy(choice)
-    ledger.add(choice)
-    ledger.add(choice, -1)
-    assert ledger.energy(choice).green_kwh == pytest.approx(alone.green_kwh)
-    assert 0 <= alone.green_kwh <= alone.kwh
-    assert isinstance(choice, Choice)
+@pytest.mark.parametrize("name", WORLDS)
+def test_the_ledger_takes_back_what_it_entered(name: str) -> None:
+    model = model_of(WORLDS[name]())
+    places: Places = greedy(model, Market(model))[0].places
+    ledger = Ledger(model, places)
+    together = ledger.energies(places.pair, places.slot)
+    for q, (_, choice) in enumerate(places.placed()):
+        ledger.add(choice, -1)
+        alone = ledger.energy(choice)
+        ledger.add(choice)
+        figures = (alone.kwh, alone.green_kwh, alone.carbon_kg, alone.held_kw)
+        assert figures == pytest.approx([column[q] for column in together])
+        assert 0 <= alone.green_kwh <= alone.kwh
 
 
 def test_stages_are_told_in_order() -> None:
     told: list[str] = []
     plan(contest().snapshot(), on_stage=told.append)
-    order = ["scene", "candidates", "greedy", "duals", "nodes", "explain"]
+    order = ["scene", "candidates", "duals", "insert", "nodes", "explain", "interrupt"]
     assert all(told.index(a) < told.index(b) for a, b in pairwise(order))

@@ -10,7 +10,9 @@ from policies.weights import Weights, urgency
 from scheduler.domain.fleet import NodeLifecycle
 from scheduler.domain.job import DataInput
 from scheduler.domain.reason import ReasonCode
+from scheduler.planner.block import Block
 from scheduler.planner.candidates import Candidates, find_candidates
+from scheduler.planner.model import Model, build_model
 from scheduler.planner.scene import build_scene
 from tests.scenario.world import World, link
 
@@ -19,10 +21,15 @@ def judged(world: World, *policies: Policy) -> Candidates:
     return find_candidates(build_scene(world.snapshot(), Weights()), policies or POLICIES)
 
 
+def model_of(world: World, *policies: Policy) -> Model:
+    scene = build_scene(world.snapshot(), Weights())
+    return build_model(scene, find_candidates(scene, policies or POLICIES))
+
+
 def refusal(world: World) -> tuple[ReasonCode, str]:
     """Why the only job may not run in the only pool."""
-    scene = build_scene(world.snapshot(), Weights())
-    reason = find_candidates(scene, POLICIES).reason(scene, 0, 0)
+    model = model_of(world)
+    reason = model.candidates.pair_reason(model.scene, 0, 0) or Block(model, 0).reason(0)
     return reason.code, reason.message
 
 
@@ -70,20 +77,21 @@ def test_capacity_says_what_runs_and_when_it_ends() -> None:
 
 
 def test_filters_count_what_they_refuse() -> None:
-    world = World(slots=4).hub("qingyang", rtt_ms=30).hub("horinger", rtt_ms=5, power_cap_kw=0.1)
+    world = World(slots=4).hub("qingyang", rtt_ms=30).hub("horinger", rtt_ms=5)
+    world.busy("horinger-0", gpus=8, minutes=20)
     tally = judged(world.job("job", count=3, max_rtt_ms=20)).tally
     assert tally[ReasonCode.LATENCY] == 3 * 4
-    assert tally[ReasonCode.POWER_CAP] == 3 * 4
+    assert tally[ReasonCode.CAPACITY] == 3 * 2
 
 
 def test_latency_lets_jobs_without_a_limit_pass_unmeasured() -> None:
     world = World().hub("qingyang", rtt_ms=None).job("job")
-    assert judged(world, latency.POLICY).allowed.all()
+    assert Block(model_of(world, latency.POLICY), 0).allowed.all()
 
 
 def test_price_is_exact_across_slots_with_a_wave_of_pue() -> None:
     world = World(slots=3).hub("qingyang", price=[0.2, 0.4, 0.8, 0.1], pue=[1.0, 1.1, 1.2, 1.3])
-    yuan = judged(world.job("job", minutes=25), price.POLICY).cost_yuan[0]
+    yuan = Block(model_of(world.job("job", minutes=25), price.POLICY), 0).cost_yuan[0]
     first = 0.5 * (15 * 0.2 * 1.0 + 10 * 0.4 * 1.1) / 60
     last = 0.5 * (15 * 0.8 * 1.2 + 10 * 0.1 * 1.3) / 60
     assert yuan[[0, 2]] == pytest.approx([first, last])
@@ -92,7 +100,7 @@ def test_price_is_exact_across_slots_with_a_wave_of_pue() -> None:
 def test_waiting_is_cheap_while_allowed_and_dear_after() -> None:
     weights = Weights()
     world = World(slots=4).hub("qingyang").job("job", gpus=2, minutes=30, delay_minutes=30)
-    yuan = judged(world, waiting.POLICY).cost_yuan[0]
+    yuan = Block(model_of(world, waiting.POLICY), 0).cost_yuan[0]
     allowed = 2 * weights.defer_yuan_per_gpu_hour
     late = 2 * (weights.late_yuan_per_gpu_hour / 4 + weights.late_yuan_per_run_gpu_hour / 2)
     assert yuan == pytest.approx([0.0, allowed / 4, allowed / 2, allowed / 2 + late])
@@ -109,8 +117,8 @@ def test_no_place_costs_more_than_any_place() -> None:
     world = (
         World().hub("qingyang", price=[0.1] * 9 + [1.9] * 9).job("job", gpus=8, delay_minutes=90)
     )
-    found = judged(world)
-    assert found.unplaced_yuan[0] > found.cost_yuan.max()
+    model = model_of(world)
+    assert model.unplaced_yuan[0] > Block(model, 0).cost_yuan.max()
     surcharge = judged(world, unplaced.POLICY).unplaced_yuan[0]
     assert surcharge == pytest.approx(1 + 10 * 8)
 
@@ -123,9 +131,9 @@ def test_capacity_rows_count_blocks_and_carry_names() -> None:
     assert rows["capacity"].capacity[0, :2].tolist() == [11, 16]
     assert rows["capacity-blocks-of-2"].capacity[0, :2].tolist() == [5, 8]  # ⌊3/2⌋ + ⌊8/2⌋
     assert rows["capacity-blocks-of-4"].capacity[0, :2].tolist() == [2, 4]
-    assert rows["capacity-blocks-of-2"].demand.tolist() == [2, 3]
-    assert rows["capacity-blocks-of-4"].demand.tolist() == [1]
-    name = rows["capacity"].label(scene, 0, 1)
+    assert rows["capacity-blocks-of-2"].of_class[:, 0].tolist() == [2, 3]
+    assert rows["capacity-blocks-of-4"].of_class[:, 0].tolist() == [1, 0]
+    name = scene.label("capacity", rows["capacity"].groups[0], 1)
     assert name == "capacity/qingyang/A800/2026-11-20T12:15"
 
 
@@ -134,24 +142,28 @@ def test_green_rows_leave_out_what_runs_already_holds() -> None:
     world.busy("qingyang-0", gpus=2, min_green_share=0.5, minutes=10)
     rows = judged(world.job("job", min_green_share=0.25), green.POLICY).rows[0]
     assert rows.capacity[0, :2] == pytest.approx([3.0 - 0.6, 3.0])
-    assert rows.demand == pytest.approx([0.25 * 0.5])
+    assert rows.of_class[0] @ rows.of_pool[0] == pytest.approx(0.25 * 0.5)
 
 
 def test_power_rows_exist_only_where_there_is_a_cap() -> None:
     world = World().hub("qingyang").hub("horinger", power_cap_kw=7.0).job("job")
     rows = judged(world, power.POLICY).rows[0]
-    assert rows.row.tolist() == [1]
+    assert rows.group_of_pool is not None
+    assert rows.group_of_pool.tolist() == [-1, 1]
     assert judged(World().hub("qingyang").job("job"), power.POLICY).rows == ()
 
 
 def test_nongreen_rows_hold_what_supply_covers_beside_what_runs() -> None:
     world = World(slots=1).hub("qingyang", green_kw=3.0).busy("qingyang-0", gpus=2, minutes=10)
     rows = judged(world.job("job"), nongreen.POLICY).rows[0]
-    assert rows.elastic_yuan == Weights().nongreen_yuan_per_kwh
+    assert rows.elastic_yuan is not None
+    assert (rows.elastic_yuan == Weights().nongreen_yuan_per_kwh).all()
     assert rows.capacity[0, 0] == pytest.approx(3.0 * 0.25 - 1.2 * 10 / 60)
 
 
-def test_costs_have_the_shape_of_the_options() -> None:
-    found = judged(World().hub("qingyang").hub("horinger").job("one").job("two", gpus=2))
-    assert found.cost_yuan.shape == (4, 24)
-    assert np.allclose(sum(yuan for _, yuan in found.terms), found.cost_yuan)
+def test_terms_add_up_to_the_cost() -> None:
+    model = model_of(World().hub("qingyang").hub("horinger").job("one").job("two", gpus=2))
+    for k in range(2):
+        block = Block(model, k)
+        assert block.cost_yuan.shape == (2, 24)
+        assert np.allclose(sum(yuan for _, yuan in block.terms), block.cost_yuan)

@@ -4,7 +4,7 @@ import numpy as np
 
 from policies.base import PairFilter, Policy, Rows
 from policies.registry import POLICIES
-from policies.scene import Bools, Floats, Options, Scene
+from policies.scene import Bools, Floats, Pairs, Scene
 from scheduler.domain.reason import ReasonCode
 from tests.scenario.world import World
 
@@ -15,25 +15,23 @@ def _not_in_zhongwei(scene: Scene) -> Bools:
     )
 
 
-def _toll(scene: Scene, options: Options) -> Floats:
-    pays = np.array([pool.cluster == "qingyang" for pool in scene.pools])[options.pool]
-    return np.where(pays[:, None], 100.0, 0.0) * np.ones(options.start_s.shape)
+def _toll(scene: Scene, pairs: Pairs) -> Floats:
+    pays = np.array([pool.cluster == "qingyang" for pool in scene.pools])[pairs.pool]
+    return np.where(pays, 100.0, 0.0)
 
 
-def _one_at_a_time(scene: Scene, options: Options) -> tuple[Rows, ...]:
-    pairs = np.arange(len(options.klass))
+def _one_at_a_time(scene: Scene) -> tuple[Rows, ...]:
     return (
         Rows(
             name="gate",
             code=ReasonCode.CAPACITY,
             unit="job",
             groups=("everywhere",),
-            row=pairs,
-            group=np.zeros_like(pairs),
-            demand=np.ones(len(pairs)),
+            of_class=np.ones((len(scene.classes), 1)),
+            of_pool=np.ones((len(scene.pools), 1)),
+            group_of_pool=np.zeros(len(scene.pools), dtype=np.int64),
             profile=np.ones((1, scene.axis)),
             capacity=np.ones((1, scene.axis)),
-            window=options.run,
         ),
     )
 
@@ -43,7 +41,7 @@ GATE = Policy(
     pair_filters=(
         PairFilter(ReasonCode.RESIDENCY, _not_in_zhongwei, lambda *_: "Zhongwei is closed today."),
     ),
-    cost_yuan=_toll,
+    pair_yuan=_toll,
     rows=_one_at_a_time,
 )
 
@@ -62,3 +60,29 @@ def test_a_new_rule_needs_nothing_but_itself() -> None:
 def test_names_are_unique() -> None:
     names = [policy.name for policy in POLICIES]
     assert len(names) == len(set(names))
+
+
+def _one_per_tenant(scene: Scene) -> tuple[Rows, ...]:
+    return (
+        Rows(
+            name="purse",
+            code=ReasonCode.CAPACITY,
+            unit="job",
+            groups=("all tenants",),
+            of_class=np.ones((len(scene.classes), 1)),
+            of_pool=np.ones((len(scene.pools), 1)),
+            group_of_class=np.zeros(len(scene.classes), dtype=np.int64),
+            profile=np.ones((1, scene.axis)),
+            capacity=np.ones((1, scene.axis)),
+        ),
+    )
+
+
+def test_a_rule_may_couple_classes_wherever_they_run() -> None:
+    world = World().hub("qingyang").hub("horinger").job("job", count=3, minutes=15)
+    purse = Policy(name="purse", rows=_one_per_tenant)
+    planned = world.plan(policies=(*POLICIES, purse))
+    starts = sorted(place.split()[1] for place in planned.where().values())
+    assert starts == ["12:00", "12:15", "12:30"]
+    told = {e.reason.message for e in planned.plan.explanations}
+    assert any("Purse at all tenants: 1 > 0 job left" in message for message in told)
