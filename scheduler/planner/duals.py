@@ -51,6 +51,7 @@ class Market:
         free: the choices of all classes at no prices.
         free_per_pair: what the cheapest start of each pair costs at no prices, (m,).
         active: the classes that have a start at all.
+        starts: in how many slots each pair may start, (m,).
         passes: how often all classes have been asked, samples in proportion.
     """
 
@@ -62,6 +63,8 @@ class Market:
         self.passes = 0.0
         self.free = self.choose(none, everyone, self.free_per_pair)
         self.active = np.flatnonzero(self.free.pair >= 0)
+        span = problem.pairs["last"].astype(np.int64) - problem.pairs["first"] + 1
+        self.starts = np.maximum(span, 0)
         self._count = problem.classes["count"].astype(float)
         self._finite = np.isfinite(problem.capacity)
         self._capacity = np.where(self._finite, problem.capacity, 0.0)

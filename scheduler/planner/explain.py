@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import numpy as np
 
@@ -11,30 +10,17 @@ from scheduler.domain.explanation import Candidate, Explanation, Outcome, Saving
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.binding import binding_rows, blocking_reason
 from scheduler.planner.block import Block
+from scheduler.planner.brief import Briefly, is_starting
 from scheduler.planner.candidates import PRECEDENCE
-from scheduler.planner.duals import Duals
-from scheduler.planner.ledger import Energy, Ledger
-from scheduler.planner.model import Model
-from scheduler.planner.places import Choice, Places, Residual
+from scheduler.planner.decision import Decision
+from scheduler.planner.ledger import Energy
+from scheduler.planner.places import Choice
+from scheduler.planner.savings import saving_of
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planner.starting import starts_now
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """A round decided. ``residual`` and ``ledger`` hold the whole plan; to explain a job, it is
-    taken out of them, and put back.
-    """
-
-    model: Model
-    places: Places
-    residual: Residual
-    duals: Duals
-    ledger: Ledger
-    decided_at: datetime
-    objective_yuan: float
-    bound_yuan: float
-    gap: float
+# What starts in one round is explained closely up to so many, beside the others.
+STARTS_MOST = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +42,34 @@ class Offer:
         return self.terms.get("price", 0.0) / self.energy.kwh if self.energy.kwh else 0.0
 
 
-def explain(snapshot: Snapshot, decision: Decision) -> tuple[Explanation, ...]:
-    """One explanation per job of the snapshot, in its order."""
+def explain(snapshot: Snapshot, decision: Decision, closely: int) -> tuple[Explanation, ...]:
+    """One explanation per job of the snapshot, in its order: with all candidates for what starts
+    now and for so many others, in short for the rest, and for what goes beyond STARTS_MOST."""
+    places, jobs = (
+        decision.places,
+        [i for klass in decision.model.scene.classes for i in klass.jobs],
+    )
     made: dict[int, Explanation] = {}
-    for k, klass in enumerate(decision.model.scene.classes):
-        known: dict[Choice | None, Explanation] = {}
-        for i, choice in zip(klass.jobs, decision.places.of(k), strict=True):
-            if choice not in known:
-                known[choice] = _Teller(decision, k, choice).tell()
-            made[i] = replace(known[choice], job_id=snapshot.jobs[i].id)
+    known: dict[tuple[int, Choice | None], Explanation] = {}
+    rest = list[int]()
+    # Those without a place first, then those that start soonest.
+    for j in np.lexsort((places.slot, places.pair >= 0)).tolist():
+        key = (int(places.klass[j]), places.choice(j))
+        if key not in known:
+            most = closely + (STARTS_MOST if is_starting(decision, j) else 0)
+            if len(known) >= most:
+                rest.append(j)
+                continue
+            known[key] = explain_one(decision, *key)
+        made[jobs[j]] = replace(known[key], job_id=snapshot.jobs[jobs[j]].id)
+    for j, told in zip(rest, Briefly(decision, rest).explanations() if rest else (), strict=True):
+        made[jobs[j]] = replace(told, job_id=snapshot.jobs[jobs[j]].id)
     return tuple(made[i] for i in range(len(snapshot.jobs)))
+
+
+def explain_one(decision: Decision, klass: int, choice: Choice | None) -> Explanation:
+    """With all candidates, one job of a class that has a choice; without its id."""
+    return _Teller(decision, klass, choice).tell()
 
 
 class _Teller:
@@ -214,6 +218,11 @@ class _Teller:
             reason=self._why_lost(offer, chosen, offers),
         )
 
+    def _saving(self, chosen: Offer) -> Saving | None:
+        energy = chosen.energy
+        figures = (energy.kwh, energy.carbon_kg, chosen.terms.get("price", 0.0))
+        return saving_of(self._model, chosen.choice.pair, *figures)
+
     def _rtt_ms(self, pool: int) -> float | None:
         rtt = self._model.scene.site_of(pool).site.rtt.get(self._klass.spec.region)
         return rtt.p95_ms if rtt and np.isfinite(rtt.p95_ms) else None
@@ -284,25 +293,6 @@ class _Teller:
         if len(candidates) > 1:
             text += f" Of {len(candidates)} pools: {told}."
         return Reason(nearest.reason.code, text)
-
-    def _saving(self, chosen: Offer) -> Saving | None:
-        """The same IT energy in the origin region; what moving the data costs counts against us."""
-        scene, pairs = self._model.scene, self._model.candidates.pairs
-        region = scene.regions.get(self._klass.spec.region)
-        if region is None:
-            return None
-        pair = chosen.choice.pair
-        compute_h = float(pairs.run_s[pair] - pairs.stage_s[pair]) / 3600
-        it_kw = scene.it_kw(self._k, int(pairs.pool[pair]))
-        origin_kwh = it_kw * compute_h * region.pue
-        return Saving(
-            origin_yuan=origin_kwh * region.price_yuan_per_kwh,
-            yuan=chosen.terms.get("price", 0.0) + chosen.terms.get("transfer", 0.0),
-            origin_carbon_kg=origin_kwh * region.grid_carbon_g_per_kwh / 1000,
-            carbon_kg=chosen.energy.carbon_kg,
-            origin_kwh=origin_kwh,
-            kwh=chosen.energy.kwh,
-        )
 
 
 def _by_precedence(item: tuple[ReasonCode, int]) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from policies.base import Policy
 from scheduler.domain.explanation import Explanation
 from scheduler.domain.reason import Reason
-from scheduler.planner.explain import Decision
+from scheduler.planner.decision import Decision
 from scheduler.planner.migrate import migrate
 from scheduler.planner.plan import Interruption, Placement
 from scheduler.planner.preempt import preempt

@@ -20,7 +20,7 @@ from scheduler.domain.job import JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.block import Block
 from scheduler.planner.candidates import find_candidates
-from scheduler.planner.explain import Decision
+from scheduler.planner.decision import Decision
 from scheduler.planner.ledger import Ledger
 from scheduler.planner.model import build_model
 from scheduler.planner.placements import placement_of

@@ -39,6 +39,7 @@ class Neighbourhoods:
 
     def __init__(self, model: Model, market: Market, prices: Floats, least_yuan: Floats) -> None:
         self._model, self._active = model, market.active
+        self._starts = market.starts
         self._sums = sums_at(model.problem, prices)
         self._least = np.minimum(least_yuan, model.unplaced_yuan)
 
@@ -50,9 +51,7 @@ class Neighbourhoods:
             options: with so many at most, everything is planned at once.
             work: its deterministic time in all, about seconds of one core.
         """
-        pairs = self._model.problem.pairs
-        starts = np.maximum(pairs["last"].astype(np.int64) - pairs["first"] + 1, 0)
-        if int(starts.sum()) <= options:
+        if int(self._starts.sum()) <= options:
             everything = np.concatenate([self._options(k) for k in self._active.tolist()])
             solved = solve(self._model, self._active, places, yuan, chosen=everything, work=work)
             return Improved(solved.places, solved.yuan, solved.bound_yuan)

@@ -1,14 +1,17 @@
 """One round: a snapshot in, a plan out. Pure and deterministic."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from policies.base import Policy
 from policies.registry import POLICIES
 from policies.weights import Weights
+from scheduler.domain.explanation import Explanation
 from scheduler.planner.candidates import find_candidates
-from scheduler.planner.explain import Decision, explain
+from scheduler.planner.decision import Decision
+from scheduler.planner.explain import explain, explain_one
 from scheduler.planner.interrupt import interrupt
 from scheduler.planner.ledger import Ledger
 from scheduler.planner.model import build_model
@@ -34,6 +37,37 @@ def plan(
     Args:
         on_stage: called with a stage's name when it is done, for the caller to time it.
     """
+    made = plan_round(snapshot, budget, weights=weights, policies=policies, on_stage=on_stage)
+    return made.plan
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A plan, and what it takes to explain it further."""
+
+    snapshot: Snapshot
+    decision: Decision
+    plan: Plan
+
+    def explain(self, job_id: str) -> Explanation | None:
+        """Closely, one job of the round; None for a stranger."""
+        for k, klass in enumerate(self.decision.model.scene.classes):
+            for n, i in enumerate(klass.jobs):
+                if self.snapshot.jobs[i].id == job_id:
+                    choice = self.decision.places.of(k)[n]
+                    return replace(explain_one(self.decision, k, choice), job_id=job_id)
+        return None
+
+
+def plan_round(
+    snapshot: Snapshot,
+    budget: Budget | None = None,
+    *,
+    weights: Weights | None = None,
+    policies: tuple[Policy, ...] = POLICIES,
+    on_stage: Callable[[str], None] | None = None,
+) -> Round:
+    """The same, keeping what the plan was made from."""
     budget, done = budget or Budget(), on_stage or (lambda _: None)
     scene = build_scene(snapshot, weights or Weights())
     done("scene")
@@ -60,11 +94,11 @@ def plan(
         bound_yuan=bound,
         gap=gap,
     )
-    explanations = explain(snapshot, decision)
+    explanations = explain(snapshot, decision, budget.explained)
     done("explain")
     interrupted = interrupt(snapshot, decision, placements, explanations, policies)
     done("interrupt")
-    return Plan(
+    made = Plan(
         placements=placements,
         explanations=interrupted.explanations,
         objective_yuan=objective,
@@ -72,6 +106,7 @@ def plan(
         gap=gap,
         interruptions=interrupted.interruptions,
     )
+    return Round(snapshot, decision, made)
 
 
 def _oldest_first(places: Places, nodes: dict[int, tuple[str, ...]]) -> None:

@@ -34,6 +34,11 @@ class Places:
     def copy(self) -> "Places":
         return Places(self.jobs_from, self.klass, self.pair.copy(), self.slot.copy())
 
+    def choice(self, job: int) -> Choice | None:
+        """The place of one job."""
+        pair = int(self.pair[job])
+        return Choice(pair, int(self.slot[job])) if pair >= 0 else None
+
     def of(self, klass: int) -> list[Choice | None]:
         """The places of a class's jobs."""
         span = slice(int(self.jobs_from[klass]), int(self.jobs_from[klass + 1]))

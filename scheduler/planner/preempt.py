@@ -15,7 +15,7 @@ from scheduler.domain.job import JobSpec
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.binding import blocking_rows
 from scheduler.planner.block import Block
-from scheduler.planner.explain import Decision
+from scheduler.planner.decision import Decision
 from scheduler.planner.places import Choice
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
 from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot

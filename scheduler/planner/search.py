@@ -23,6 +23,8 @@ GAIN_LEAST_YUAN = 1e-6
 # So many pairs are asked at once when prices are sought; where there are more, in turns.
 PAIRS_AT_ONCE = 20_000
 FOLDS_MOST = 10
+# A gap that CP-SAT is not asked to narrow where it cannot see all options.
+GOOD = 5e-3
 # How far ahead of others those move that were left without a place.
 AHEAD = 0.75
 
@@ -38,6 +40,7 @@ class Budget:
         exact_options: up to so many options in all, CP-SAT plans everything at once, above it one
             neighbourhood after another; 0 leaves it out.
         exact_work: CP-SAT's deterministic time, about seconds of one core.
+        explained: jobs that do not start now but are explained with all their candidates.
     """
 
     dual_passes: int = 60
@@ -45,6 +48,7 @@ class Budget:
     sweeps: int = 3
     exact_options: int = 2000
     exact_work: float = 0.1
+    explained: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,9 @@ def search(model: Model, budget: Budget, done: Callable[[str], None]) -> Searche
     if best.yuan - duals.bound_yuan > CLOSE * abs(best.yuan):
         best = swept(model, market, best, budget.sweeps)
         done("sweep")
-    if budget.exact_options and best.yuan - duals.bound_yuan > CLOSE * abs(best.yuan):
+    few = int(market.starts.sum()) <= budget.exact_options
+    wide = best.yuan - duals.bound_yuan > (CLOSE if few else GOOD) * abs(best.yuan)
+    if budget.exact_options and wide:
         near = Neighbourhoods(model, market, prices, least)
         found = near.improve(
             best.places, best.yuan, options=budget.exact_options, work=budget.exact_work

@@ -9,27 +9,13 @@ import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from scheduler.heap import collect_rarely
-from scheduler.planner.pipeline import plan
 from scheduler.planner.plan import Plan, StageTime
 from scheduler.planner.snapshot import Snapshot
 
 # Many times what a round of the largest fleet takes: past it, the process hangs.
 PLAN_MOST_S = 120.0
-
-# Planned once by every fresh process, which loads the solver.
-_NOTHING = Snapshot(
-    now_at=datetime.fromtimestamp(0, UTC),
-    slot_s=900.0,
-    slots=1,
-    jobs=(),
-    running=(),
-    nodes=(),
-    sites={},
-    regions={},
-)
 
 
 class PlannerHungError(Exception):
@@ -41,6 +27,9 @@ class PlannerHungError(Exception):
 
 def timed_plan(snapshot: Snapshot) -> Plan:
     """Plans, and notes how long each stage took: the planner itself has no clock."""
+    # Loads the compiler, which the scheduler's own process has no use for.
+    from scheduler.planner.pipeline import plan  # noqa: PLC0415
+
     stages: list[StageTime] = []
     began_s = time.perf_counter()
 
@@ -51,6 +40,13 @@ def timed_plan(snapshot: Snapshot) -> Plan:
         began_s = now_s
 
     return replace(plan(snapshot, on_stage=on_stage), stages=tuple(stages))
+
+
+def _load() -> None:
+    """Loads the solver, and compiles what no earlier process has."""
+    from scheduler.planner.warmup import warm_up  # noqa: PLC0415
+
+    warm_up()
 
 
 def _settle() -> None:
@@ -86,7 +82,7 @@ class PlannerProcess:
             max_workers=1, mp_context=multiprocessing.get_context("spawn"), initializer=_settle
         )
         self._pid: Future[int] = self._pool.submit(os.getpid)
-        self._loaded = self._pool.submit(timed_plan, _NOTHING)
+        self._loaded = self._pool.submit(_load)
 
     async def ready(self) -> None:
         """Waits until the process has loaded all it needs, or failed to: then the next call of

@@ -13,10 +13,12 @@ import psutil
 import pytest
 
 from scheduler.planner.snapshot import Snapshot
-from scheduler.planning.process import _NOTHING, PlannerHungError, PlannerProcess
+from scheduler.planning.process import PlannerHungError, PlannerProcess
 from tests.fakes.jobs import eventually
+from tests.scenario.world import World
 
 ROOT = Path(__file__).resolve().parents[3]
+NOTHING = World().snapshot()
 
 
 class Endless:
@@ -35,8 +37,8 @@ async def test_a_process_that_dies_or_hangs_is_ended_and_replaced() -> None:
         os.kill(first, signal.SIGKILL)
         with pytest.raises(BrokenProcessPool):
             while True:  # it takes a moment until the death is known
-                await planner.plan(_NOTHING)
-        assert (await planner.plan(_NOTHING)).placements == ()
+                await planner.plan(NOTHING)
+        assert (await planner.plan(NOTHING)).placements == ()
         second = await asyncio.wrap_future(planner._pid)
         assert second != first
         planner._limit_s = 0.2
@@ -44,7 +46,7 @@ async def test_a_process_that_dies_or_hangs_is_ended_and_replaced() -> None:
             await planner.plan(cast(Snapshot, Endless()))
         await eventually(lambda: not psutil.pid_exists(second))
         planner._limit_s = 60.0
-        assert (await planner.plan(_NOTHING)).placements == ()
+        assert (await planner.plan(NOTHING)).placements == ()
     finally:
         planner.close()
 
