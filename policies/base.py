@@ -29,14 +29,15 @@ class PairFilter:
 class StartFilter:
     """Bounds the slots in which a pair may start.
 
-    ``bounds(scene, pairs)`` gives the first and the last such slot of each pair, two arrays of
+    ``first(scene, pairs)`` gives the first such slot of each pair, ``last`` the last one, both of
     shape (m,); first > last leaves none. ``why(scene, pairs, row, slot)`` is a sentence with the
     figures that ruled a start out.
     """
 
     code: ReasonCode
-    bounds: Callable[[Scene, Pairs], tuple[Ints, Ints]]
     why: Callable[[Scene, Pairs, int, int], str]
+    first: Callable[[Scene, Pairs], Ints] | None = None
+    last: Callable[[Scene, Pairs], Ints] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from policies.scene import TOLERANCE, Floats, Ints, Pairs, Pool, Scene, shapes
 from scheduler.domain.reason import ReasonCode
 
 
-def _bounds(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
+def _first(scene: Scene, pairs: Pairs) -> Ints:
     """From the first slot on in which the gang fits beside what runs."""
     first = np.zeros(len(pairs.klass), dtype=np.int64)
     for p, pool in enumerate(scene.pools):
@@ -30,7 +30,7 @@ def _bounds(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
                 enough = pool.room(spec)[: scene.slots] >= spec.workers
                 known[key] = int(np.argmax(enough)) if enough.any() else scene.slots
             first[row] = known[key]
-    return pairs.bounds(scene.slots, first=first)
+    return first
 
 
 def _needs_a_look(scene: Scene, pool: Pool, classes: Ints) -> Ints:
@@ -93,6 +93,6 @@ def _family(scene: Scene, *, name: str, unit: str, demand: Floats, free: list[Fl
 
 POLICY = Policy(
     name="capacity",
-    start_filters=(StartFilter(ReasonCode.CAPACITY, _bounds, _why),),
+    start_filters=(StartFilter(ReasonCode.CAPACITY, _why, first=_first),),
     rows=_rows,
 )

@@ -19,13 +19,13 @@ def _claim(scene: Scene, klass: int, pool: int) -> PoolClaim | None:
     return max(above, key=lambda claim: claim.priority, default=None)
 
 
-def _bounds(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
+def _first(scene: Scene, pairs: Pairs) -> Ints:
     first = np.zeros(len(pairs.klass), dtype=np.int64)
     step = scene.weights.preempt_priority_step
     for claim in scene.claims:
         below = scene.columns.priority[pairs.klass] + step <= claim.priority
         first[below & (pairs.pool == claim.pool)] = 1
-    return pairs.bounds(scene.slots, first=first)
+    return first
 
 
 def _why(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
@@ -37,4 +37,6 @@ def _why(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
     )
 
 
-POLICY = Policy(name="claims", start_filters=(StartFilter(ReasonCode.CAPACITY, _bounds, _why),))
+POLICY = Policy(
+    name="claims", start_filters=(StartFilter(ReasonCode.CAPACITY, _why, first=_first),)
+)

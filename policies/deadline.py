@@ -12,14 +12,17 @@ ROUNDING_S = 1e-6
 
 def last_slots(scene: Scene, pairs: Pairs, latest_s: Floats) -> Ints:
     """The last slot of each pair whose start is not after a time; -1 if none is."""
-    slot = np.floor(np.minimum(latest_s + ROUNDING_S, scene.slots * scene.slot_s) / scene.slot_s)
-    late = pairs.start_s > latest_s + ROUNDING_S
-    return np.where(late, -1, np.minimum(slot, scene.slots - 1)).astype(np.int64)
+    latest_s = latest_s + ROUNDING_S
+    late = pairs.start_s > latest_s
+    np.minimum(latest_s, (scene.slots - 0.5) * scene.slot_s, out=latest_s)
+    slot = np.floor(latest_s / scene.slot_s)
+    slot[late] = -1
+    return slot.astype(np.int16)
 
 
-def _computed_in_time(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
+def _computed_in_time(scene: Scene, pairs: Pairs) -> Ints:
     latest_s = scene.columns.deadline_s[pairs.klass] - (pairs.run_s - pairs.stage_s)
-    return pairs.bounds(scene.slots, last=last_slots(scene, pairs, latest_s))
+    return last_slots(scene, pairs, latest_s)
 
 
 def _why_late(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
@@ -33,9 +36,8 @@ def _why_late(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
     )
 
 
-def _ready(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
-    first = np.minimum(np.floor(pairs.start_s / scene.slot_s), scene.slots).astype(np.int64)
-    return pairs.bounds(scene.slots, first=first)
+def _ready(scene: Scene, pairs: Pairs) -> Ints:
+    return np.minimum(np.floor(pairs.start_s / scene.slot_s), scene.slots).astype(np.int16)
 
 
 def _why_not_ready(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
@@ -52,7 +54,7 @@ def _span(seconds: float) -> str:
 POLICY = Policy(
     name="deadline",
     start_filters=(
-        StartFilter(ReasonCode.DEADLINE, _computed_in_time, _why_late),
-        StartFilter(ReasonCode.NOT_YET, _ready, _why_not_ready),
+        StartFilter(ReasonCode.DEADLINE, _why_late, last=_computed_in_time),
+        StartFilter(ReasonCode.NOT_YET, _why_not_ready, first=_ready),
     ),
 )

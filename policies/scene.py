@@ -8,6 +8,7 @@ slot of the axis stands for everything after it.
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ from scheduler.domain.fleet import Node, Region, Site
 from scheduler.domain.job import JobSpec
 
 Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.signedinteger[Any]]
 Bools = npt.NDArray[np.bool_]
 
 # An overlap of a run with a slot that is shorter than this does not count.
@@ -27,8 +28,7 @@ OVERLAP_S = 1e-3
 TOLERANCE = 1e-6
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobClass:
+class JobClass(NamedTuple):
     """Jobs that no rule can tell apart. ``jobs`` are indices into the snapshot, oldest first.
 
     ``ready_s`` is when they may start, ``overdue_s`` from when on waiting is not allowed any more
@@ -272,13 +272,6 @@ class Pairs:
     start_s: Floats
     stage_s: Floats
     run_s: Floats
-
-    def bounds(
-        self, slots: int, first: Ints | None = None, last: Ints | None = None
-    ) -> tuple[Ints, Ints]:
-        """Bounds of starts, with all slots allowed where one is not given."""
-        least = np.zeros(len(self.klass), dtype=np.int64) if first is None else first
-        return least, np.full(len(self.klass), slots - 1) if last is None else last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

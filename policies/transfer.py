@@ -31,9 +31,9 @@ def _why_not_linked(scene: Scene, klass: int, pool: int) -> str:
     return f"No link carries the job's data to {site.cluster}: {', '.join(missing)}."
 
 
-def _arrives_in_time(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
+def _arrives_in_time(scene: Scene, pairs: Pairs) -> Ints:
     latest_s = scene.columns.deadline_s[pairs.klass] - pairs.run_s
-    return pairs.bounds(scene.slots, last=last_slots(scene, pairs, latest_s))
+    return last_slots(scene, pairs, latest_s)
 
 
 def _why_late(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
@@ -64,13 +64,17 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
     location, site = np.nonzero(crossed)
     group = np.full(crossed.shape, -1, dtype=np.int64)
     group[location, site] = np.arange(len(location))
-    found: list[tuple[Ints, Ints, Floats]] = []
-    for i in range(len(way.locations)):
-        gb, group_here = way.gb[pairs.klass, i], group[i, pairs.site]
-        rows = np.flatnonzero((gb > 0) & (group_here >= 0) & (pairs.stage_s > 0))
-        found.append((rows, group_here[rows], gb[rows] * 3600 / pairs.stage_s[rows]))
-    pair = np.concatenate([rows for rows, _, _ in found])
-    order = np.argsort(pair, kind="stable")
+    # The entries of each class, written out for each of its pairs.
+    owner, where = np.nonzero(way.gb > 0)
+    first = np.searchsorted(owner, np.arange(len(scene.classes) + 1))
+    count = np.diff(first)[pairs.klass]
+    pair = np.repeat(np.arange(len(pairs.klass)), count)
+    behind = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
+    entry = first[pairs.klass[pair]] + behind
+    way_of = group[where[entry], pairs.site[pair]]
+    crosses = np.flatnonzero((way_of >= 0) & (pairs.stage_s[pair] > 0))
+    pair, entry = pair[crosses], entry[crosses]
+    gb = way.gb[owner[entry], where[entry]]
     gb_per_hour = way.gbps[location, site] * 3600 / 8
     return (
         StageRows(
@@ -81,9 +85,9 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
                 f"{way.locations[i]}-{scene.sites[c].site.cluster}"
                 for i, c in zip(location.tolist(), site.tolist(), strict=True)
             ),
-            pair=pair[order],
-            group=np.concatenate([group for _, group, _ in found])[order],
-            demand=np.concatenate([demand for _, _, demand in found])[order],
+            pair=pair,
+            group=way_of[crosses],
+            demand=gb * 3600 / pairs.stage_s[pair],
             capacity=gb_per_hour[:, None] * scene.hours,
         ),
     )
@@ -92,7 +96,7 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
 POLICY = Policy(
     name="transfer",
     pair_filters=(PairFilter(ReasonCode.DATA, _linked, _why_not_linked),),
-    start_filters=(StartFilter(ReasonCode.DATA, _arrives_in_time, _why_late),),
+    start_filters=(StartFilter(ReasonCode.DATA, _why_late, last=_arrives_in_time),),
     pair_yuan=_cost,
     stage_rows=_rows,
 )

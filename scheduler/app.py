@@ -90,7 +90,13 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
         leases = await _leases(store, clock, config.lease_ttl_s)
         dispatcher = Dispatcher(book, fleet, leases, streams, clock)
         loop = PlanningLoop(
-            config=config, clock=clock, book=book, fleet=fleet, store=store, plan=planner.plan
+            config=config,
+            clock=clock,
+            book=book,
+            fleet=fleet,
+            store=store,
+            plan=planner.plan,
+            explain=planner.explain,
         )
         book.on_step(dispatcher.on_step)
         book.on_step(loop.on_step)

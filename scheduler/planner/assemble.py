@@ -37,7 +37,8 @@ def assemble(scene: Scene, candidates: Candidates, jobs: Ints, unplaced_yuan: Fl
     rows = [rule for rule in candidates.rows if rule.group_of_pool is not None]
     own = [rule for rule in candidates.rows if rule.group_of_pool is None]
     from_row = dict(_from_rows(candidates))
-    wanted = [_wanted(scene, candidates, rule, jobs) for rule in rows]
+    able = _able(scene, candidates, jobs)
+    wanted = [_wanted(scene, candidates, rule, able) for rule in rows]
     _drop_implied(rows, wanted)
     kind = _kinds(scene, rows, wanted)
     first = np.unique(kind, return_index=True)[1]
@@ -179,31 +180,35 @@ def _pair_yuan(candidates: Candidates) -> Floats:
 
 
 def unplaced(scene: Scene, candidates: Candidates) -> Floats:
-    """More than the dearest place of each class, every elastic unit paid for, and the surcharges;
-    (K,)."""
-    pairs, waiting = candidates.pairs, _waiting(scene, candidates)
-    rate = energy_yuan(scene, candidates).max(axis=1, initial=0.0)
-    rate = np.maximum(rate, beyond_yuan(scene, candidates))
-    it = scene.it_of_class()[pairs.klass] * scene.it_of_pool()[pairs.pool]
-    run_h = pairs.run_s / 3600
-    dearest = it.sum(axis=1) * rate[pairs.site] * run_h + _pair_yuan(candidates)
+    """What having no place costs each class, (K,): more than its dearest place, with every elastic
+    unit paid for, and the surcharges."""
+    pairs, waiting, columns = candidates.pairs, _waiting(scene, candidates), scene.columns
+    run_h = _most(pairs.run_s, candidates) / 3600
+    rate = energy_yuan(scene, candidates).max(initial=0.0)
+    rate = max(float(rate), float(beyond_yuan(scene, candidates).max(initial=0.0)))
+    it_kw = scene.it_of_class() @ scene.it_of_pool().max(axis=0, initial=0.0)
+    dearest: Floats = it_kw * rate * run_h + _most(_pair_yuan(candidates), candidates)
     for rule in candidates.rows:
         if rule.elastic_yuan is not None:
-            most = (rule.elastic_yuan * rule.profile).max(axis=1, initial=0.0)
-            units = (rule.of_class[pairs.klass] * rule.of_pool[pairs.pool]).sum(axis=1)
-            dearest += units * most[_groups(rule)[pairs.pool]] * run_h
-    overdue_s = scene.columns.overdue_s[pairs.klass]
-    start_s = np.maximum(candidates.last * scene.slot_s, pairs.start_s)
-    allowed_h = np.maximum(np.minimum(start_s, overdue_s) - pairs.start_s, 0.0) / 3600
-    late_h = np.maximum(start_s - overdue_s, 0.0) / 3600
-    dearest += waiting.before_yuan_per_h[pairs.klass] * allowed_h
-    dearest += waiting.after_yuan_per_h[pairs.klass] * late_h
-    once = waiting.once_yuan[pairs.klass] + waiting.once_yuan_per_run_h[pairs.klass] * run_h
+            most = float((rule.elastic_yuan * rule.profile).max(initial=0.0))
+            dearest += rule.of_class @ rule.of_pool.max(axis=0, initial=0.0) * most * run_h
+    start_s = np.maximum((scene.slots - 1) * scene.slot_s, columns.ready_s)
+    allowed_h = np.maximum(np.minimum(start_s, columns.overdue_s) - columns.ready_s, 0.0) / 3600
+    late_h = np.maximum(start_s - columns.overdue_s, 0.0) / 3600
+    dearest += waiting.before_yuan_per_h * allowed_h + waiting.after_yuan_per_h * late_h
+    once = waiting.once_yuan + waiting.once_yuan_per_run_h * run_h
     dearest += np.where(late_h > 0, once, 0.0)
-    total = np.zeros(len(scene.classes))
-    startable = candidates.first <= candidates.last
-    np.maximum.at(total, pairs.klass[startable], dearest[startable])
-    return total + candidates.unplaced_yuan
+    return dearest + candidates.unplaced_yuan
+
+
+def _most(of_pair: Floats, candidates: Candidates) -> Floats:
+    """The greatest of each class's pairs, 0 for those without; (K,)."""
+    low, high = candidates.pairs_from[:-1], candidates.pairs_from[1:]
+    most = np.zeros(len(low))
+    some = np.flatnonzero(high > low)
+    if len(some):
+        most[some] = np.maximum.reduceat(of_pair, low[some])
+    return np.maximum(most, 0.0)
 
 
 def _demand(rule: Rows, klass: Ints, pool: Ints) -> Floats:
@@ -214,18 +219,30 @@ def _demand(rule: Rows, klass: Ints, pool: Ints) -> Floats:
     return total
 
 
-def _wanted(scene: Scene, candidates: Candidates, rule: Rows, jobs: Ints) -> Bools:
-    """Pools whose row all that may run there could exceed together; (P,)."""
-    pairs, groups = candidates.pairs, _groups(rule)
-    startable = candidates.first <= candidates.last
-    demand = np.where(startable, _demand(rule, pairs.klass, pairs.pool), 0.0) * jobs[pairs.klass]
-    per_pool = np.bincount(pairs.pool, weights=demand, minlength=len(scene.pools))
+def _wanted(scene: Scene, candidates: Candidates, rule: Rows, able: Floats) -> Bools:
+    """Pools whose row all that may run there could exceed together; (P,).
+
+    Args:
+        able: jobs of each class that may run in each pool, (K, P).
+    """
+    groups = _groups(rule)
+    # Not by matrix product: its threads fight with other processes over the cores.
+    per_pool = (np.einsum("kj,kp->jp", rule.of_class, able) * rule.of_pool.T).sum(axis=0)
     known = groups >= 0
     total = np.bincount(groups[known], weights=per_pool[known], minlength=len(rule.groups))
     hours = scene.hours if rule.exact else np.ones(scene.axis)
     peak = total * (rule.profile * hours).max(axis=1, initial=0.0)
     tight: Bools = np.asarray(peak > rule.capacity.min(axis=1, initial=np.inf) + TOLERANCE)
     return np.asarray(known & tight[groups])
+
+
+def _able(scene: Scene, candidates: Candidates, jobs: Ints) -> Floats:
+    """How many jobs of each class may run in each pool; (K, P)."""
+    able = np.zeros((len(jobs), len(scene.pools)))
+    startable = np.flatnonzero(candidates.first <= candidates.last)
+    klass = candidates.pairs.klass[startable]
+    able[klass, candidates.pairs.pool[startable]] = jobs[klass]
+    return able
 
 
 def _drop_implied(rows: list[Rows], wanted: list[Bools]) -> None:
@@ -260,7 +277,11 @@ def _kinds(scene: Scene, rows: list[Rows], wanted: list[Bools]) -> Ints:
     scale = scene.columns.workers.astype(float)[:, None]
     parts = [scene.it_of_class() / scale]
     parts += [rule.of_class / scale for rule, keep in zip(rows, wanted, strict=True) if keep.any()]
-    kind = np.unique(np.concatenate(parts, axis=1), axis=0, return_inverse=True)[1]
+    kind = np.zeros(len(scale), dtype=np.int64)
+    for column in np.concatenate(parts, axis=1).T:
+        # Column by column, since rows as a whole sort slowly.
+        values = np.unique(column, return_inverse=True)[1]
+        kind = np.unique(kind * (len(values) + 1) + values, return_inverse=True)[1]
     return kind.reshape(-1).astype(np.int64)
 
 

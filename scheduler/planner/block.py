@@ -50,8 +50,11 @@ class Block:
         candidates, slots = self.model.candidates, np.arange(self.model.scene.slots)
         made = []
         for f, judge in enumerate(candidates.start_filters):
-            first, last = (bound[self.span, None] for bound in candidates.bounds[f])
-            allows = (first <= slots) & (slots <= last)
+            bounds, allows = candidates.bounds[f], np.ones(self.start_s.shape, dtype=bool)
+            if bounds.first is not None:
+                allows &= bounds.first[self.span, None] <= slots
+            if bounds.last is not None:
+                allows &= slots <= bounds.last[self.span, None]
             made.append(Judge(judge.code, allows, self._why_filter(f)))
         for rule in candidates.rows:
             if rule.elastic_yuan is None:

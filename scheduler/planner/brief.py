@@ -51,9 +51,13 @@ class Briefly:
         """The precedence of the rule that forbids each pair to start now by itself, -1: none."""
         candidates, model = self._model.candidates, self._model
         barred = np.full(len(candidates.pairs.klass), -1, dtype=np.int64)
-        for judge, (first, last) in zip(candidates.start_filters, candidates.bounds, strict=True):
-            out = (barred < 0) & ((first > 0) | (last < 0))
-            barred[out] = PRECEDENCE[judge.code]
+        for judge, bounds in zip(candidates.start_filters, candidates.bounds, strict=True):
+            out = np.zeros(len(barred), dtype=bool)
+            if bounds.first is not None:
+                out |= bounds.first > 0
+            if bounds.last is not None:
+                out |= bounds.last < 0
+            barred[out & (barred < 0)] = PRECEDENCE[judge.code]
         blocked = np.fromiter(model.blocked, dtype=np.int64)
         barred[blocked] = np.maximum(barred[blocked], PRECEDENCE[ReasonCode.GANG_FRAGMENTED])
         return barred
@@ -99,7 +103,8 @@ class Briefly:
         found = {}
         for q, (j, i) in enumerate(zip(jobs, pair.tolist(), strict=True)):
             name = model.scene.pools[model.candidates.pairs.pool[i]].name
-            text = f"Starts now at {name}: {kwh[q]:.3g} kWh, {green_kwh[q] / kwh[q]:.0%} green."
+            share = float(green_kwh[q] / kwh[q]) if kwh[q] > 0 else 0.0
+            text = f"Starts now at {name}: {kwh[q]:.3g} kWh, {share:.0%} green."
             saving = saving_of(model, i, float(kwh[q]), float(carbon_kg[q]), float(price[q]))
             found[j] = (Reason(ReasonCode.CHOSEN, text), saving)
         return found
@@ -146,10 +151,8 @@ class Briefly:
             return Reason(ReasonCode.NO_CLUSTER, "No cluster with nodes has ever reported.")
         codes = [PRECEDENCE[candidates.pair_filters[v].code] for v in verdicts[verdicts >= 0]]
         nearest = max([*codes, int(self._why[q])])
-        if (verdicts < 0).any() and nearest < PRECEDENCE[ReasonCode.CAPACITY]:
-            span = candidates.rows_of(k)
-            if (candidates.first[span] <= candidates.last[span]).any():
-                nearest = PRECEDENCE[ReasonCode.CAPACITY]
+        if self._decision.active[k]:  # it could start somewhere if it were alone
+            nearest = max(nearest, PRECEDENCE[ReasonCode.CAPACITY])
         code, pools = CODES[nearest], len(scene.pools)
         out = int((verdicts >= 0).sum())
         text = (

@@ -31,6 +31,19 @@ class Costs:
     pair_yuan: Floats | None
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The slots that one filter lets each pair start in, (m,) each; None: any."""
+
+    first: Ints | None
+    last: Ints | None
+
+    def allow(self, row: int, slot: int) -> bool:
+        """Whether a pair may start in a slot."""
+        early = self.first is not None and slot < self.first[row]
+        return not early and (self.last is None or slot <= self.last[row])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
     """The filters' answer. ``pair_verdict`` (K, P) is the index of the pair filter that ruled a
@@ -47,7 +60,7 @@ class Candidates:
     pair_filters: tuple[PairFilter, ...]
     start_filters: tuple[StartFilter, ...]
     pair_verdict: Ints
-    bounds: tuple[tuple[Ints, Ints], ...]
+    bounds: tuple[Bounds, ...]
     first: Ints
     last: Ints
     rows: tuple[Rows, ...]
@@ -70,8 +83,8 @@ class Candidates:
 
     def start_verdict(self, row: int, slot: int) -> int:
         """The index of the start filter that rules a start out, -1 where none."""
-        for f, (first, last) in enumerate(self.bounds):
-            if not first[row] <= slot <= last[row]:
+        for f, bounds in enumerate(self.bounds):
+            if not bounds.allow(row, slot):
                 return f
         return -1
 
@@ -100,9 +113,9 @@ def find_candidates(scene: Scene, policies: tuple[Policy, ...]) -> Candidates:
     tally: Counter[ReasonCode] = Counter()
     jobs = np.array([len(klass.jobs) for klass in scene.classes], dtype=np.int64)
     pair_verdict = _judge_pairs(scene, pair_filters, jobs, tally)
-    klass, pool = (np.asarray(i, dtype=np.int64) for i in np.nonzero(pair_verdict < 0))
+    klass, pool = (i.astype(np.int32) for i in np.nonzero(pair_verdict < 0))
     pairs = pairs_of(scene, klass, pool)
-    bounds = tuple(f.bounds(scene, pairs) for f in start_filters)
+    bounds = tuple(_bounds(f, scene, pairs) for f in start_filters)
     first, last = _narrowed(scene, start_filters, bounds, jobs[klass], tally)
     unplaced_yuan = np.zeros(len(jobs))
     for policy in policies:
@@ -121,7 +134,7 @@ def find_candidates(scene: Scene, policies: tuple[Policy, ...]) -> Candidates:
         ),
         unplaced_yuan=unplaced_yuan,
         pairs=pairs,
-        pairs_from=np.searchsorted(klass, np.arange(len(jobs) + 1)).astype(np.int64),
+        pairs_from=np.concatenate(([0], np.cumsum(np.bincount(klass, minlength=len(jobs))))),
         pair_filters=pair_filters,
         start_filters=start_filters,
         pair_verdict=pair_verdict,
@@ -142,24 +155,31 @@ def _judge_pairs(
         rejected = ~judge.allows(scene) & (verdict < 0)
         verdict[rejected] = i
         tally[judge.code] += int((rejected.sum(axis=1) * jobs).sum()) * scene.slots
-    return verdict  # type: ignore[return-value]
+    return verdict
+
+
+def _bounds(judge: StartFilter, scene: Scene, pairs: Pairs) -> Bounds:
+    first = None if judge.first is None else judge.first(scene, pairs).astype(np.int16)
+    return Bounds(first, None if judge.last is None else judge.last(scene, pairs).astype(np.int16))
 
 
 def _narrowed(
     scene: Scene,
     filters: tuple[StartFilter, ...],
-    bounds: tuple[tuple[Ints, Ints], ...],
+    bounds: tuple[Bounds, ...],
     jobs: Ints,
     tally: Counter[ReasonCode],
 ) -> tuple[Ints, Ints]:
     """The slots that all filters allow."""
-    first = np.zeros(len(jobs), dtype=np.int64)
-    last = np.full(len(jobs), scene.slots - 1)
-    open_slots = np.full(len(jobs), scene.slots)
-    for judge, (low, high) in zip(filters, bounds, strict=True):
-        np.maximum(first, low, out=first)
-        np.minimum(last, high, out=last)
-        still = np.maximum(last - first + 1, 0)
-        tally[judge.code] += int(((open_slots - still) * jobs).sum())
+    first = np.zeros(len(jobs), dtype=np.int16)
+    last = np.full(len(jobs), scene.slots - 1, dtype=np.int16)
+    open_slots = scene.slots * int(jobs.sum())
+    for judge, bound in zip(filters, bounds, strict=True):
+        if bound.first is not None:
+            np.maximum(first, bound.first, out=first)
+        if bound.last is not None:
+            np.minimum(last, bound.last, out=last)
+        still = int(np.maximum(last - first + 1, 0) @ jobs)
+        tally[judge.code] += open_slots - still
         open_slots = still
     return first, last

@@ -16,15 +16,14 @@ from scheduler.planner.snapshot import PendingJob, Snapshot
 def classes_of(snapshot: Snapshot) -> tuple[JobClass, ...]:
     """The classes in the order of their oldest jobs."""
     start_at, members = snapshot.start_at, dict[object, list[int]]()
-    # Equal specs are the same object more often than not.
-    identities: dict[int, object] = {}
+    identities, parts = dict[int, object](), Parts()
     now_s = (snapshot.now_at - start_at).total_seconds()
     jobs = snapshot.jobs
     times: dict[object, tuple[float, float, float]] = {}
     for i in sorted(range(len(jobs)), key=lambda i: (jobs[i].submitted_at, jobs[i].id)):
         job = jobs[i]
         if (identity := identities.get(id(job.spec))) is None:
-            identity = identities[id(job.spec)] = _identity(job.spec)
+            identity = identities[id(job.spec)] = _identity(job.spec, parts)
         when = _times(job, snapshot.slot_s, start_at, now_s)
         key = (when, job.done_s, identity)
         if (known := members.get(key)) is None:
@@ -62,15 +61,31 @@ def _times(
     return ready_s, max(ready_s, overdue_s), deadline_s
 
 
-def _identity(spec: JobSpec) -> tuple[object, ...]:
+class Parts:
+    """Numbers for the parts of specs: the same for equal ones. Equal parts are the same object more
+    often than not, and an object's identity is cheaper than the hash of what it holds."""
+
+    def __init__(self) -> None:
+        self._by_id: dict[int, int] = {}
+        self._by_value: dict[object, int] = {}
+
+    def number(self, part: object) -> int:
+        """The part must live as long as this."""
+        if (number := self._by_id.get(id(part))) is None:
+            number = self._by_value.setdefault(part, len(self._by_value))
+            self._by_id[id(part)] = number
+        return number
+
+
+def _identity(spec: JobSpec, parts: Parts) -> tuple[object, ...]:
     """What the rules look at in a spec, its times aside."""
     return (
         spec.region,
         spec.expected_duration_s,
         spec.restart_s,
         spec.workers,
-        spec.per_worker,
-        spec.accelerators,
+        parts.number(spec.per_worker),
+        parts.number(spec.accelerators),
         spec.max_rtt_ms,
         spec.min_green_share,
         spec.data,

@@ -20,7 +20,7 @@ from scheduler.planner.snapshot import Snapshot
 from scheduler.planner.starting import starts_now
 
 # What starts in one round is explained closely up to so many, beside the others.
-STARTS_MOST = 500
+STARTS_MOST = 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ def plan_round(
     decision = Decision(
         model=model,
         places=found.places,
+        active=np.isin(np.arange(len(model.jobs)), found.active),
         residual=residual,
         duals=found.duals,
         ledger=ledger,

@@ -24,7 +24,7 @@ GAIN_LEAST_YUAN = 1e-6
 PAIRS_AT_ONCE = 20_000
 FOLDS_MOST = 10
 # A gap that CP-SAT is not asked to narrow where it cannot see all options.
-GOOD = 5e-3
+GOOD = 2e-2
 # How far ahead of others those move that were left without a place.
 AHEAD = 0.75
 
@@ -48,7 +48,7 @@ class Budget:
     sweeps: int = 3
     exact_options: int = 2000
     exact_work: float = 0.1
-    explained: int = 100
+    explained: int = 50
 
 
 @dataclass(frozen=True, slots=True)

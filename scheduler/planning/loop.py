@@ -46,6 +46,7 @@ log = structlog.get_logger()
 AFTER_FAULT_S = 1.0
 
 PlanFunction = Callable[[Snapshot], Awaitable[Plan]]
+ExplainFunction = Callable[[str], Awaitable[Explanation | None]]
 
 
 class IllegalPlanError(Exception):
@@ -68,6 +69,7 @@ class PlanningLoop:
         fleet: Fleet,
         store: Store,
         plan: PlanFunction,
+        explain: ExplainFunction,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -75,6 +77,7 @@ class PlanningLoop:
         self._fleet = fleet
         self._store = store
         self._plan = plan
+        self._explain = explain
         self._suspects = Suspects()
         self._line = Line(book.active().values())
         self._told = Told()
@@ -115,6 +118,24 @@ class PlanningLoop:
     def explanation(self, job_id: str) -> Explanation | None:
         """What the last round thought of a pending job."""
         return self._explained.get(job_id)
+
+    async def explain(self, job_id: str) -> Explanation | None:
+        """The same with all candidates, if the round is still there to be asked: it tells only the
+        first of many that wait more than the reason."""
+        told = self._explained.get(job_id)
+        if told is None or told.candidates:
+            return told
+        closely = await self._explain(job_id)
+        now = self._explained.get(job_id)
+        if closely is None or now is None or closely.decided_at != now.decided_at:
+            return now or told
+        return replace(
+            closely,
+            round_id=now.round_id,
+            round_objective_yuan=now.round_objective_yuan,
+            round_bound_yuan=now.round_bound_yuan,
+            round_gap=now.round_gap,
+        )
 
     def waits_because(self, job_id: str) -> Reason | None:
         """Why the last round left a job pending."""

@@ -9,10 +9,15 @@ import time
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from scheduler.domain.explanation import Explanation
 from scheduler.heap import collect_rarely
 from scheduler.planner.plan import Plan, StageTime
 from scheduler.planner.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from scheduler.planner.pipeline import Round
 
 # Many times what a round of the largest fleet takes: past it, the process hangs.
 PLAN_MOST_S = 120.0
@@ -25,10 +30,14 @@ class PlannerHungError(Exception):
         super().__init__(f"planning {jobs} jobs took longer than {limit_s:g} s")
 
 
+# In the planner's process: the last round, for what is asked about it.
+_LAST: list["Round"] = []
+
+
 def timed_plan(snapshot: Snapshot) -> Plan:
     """Plans, and notes how long each stage took: the planner itself has no clock."""
     # Loads the compiler, which the scheduler's own process has no use for.
-    from scheduler.planner.pipeline import plan  # noqa: PLC0415
+    from scheduler.planner.pipeline import plan_round  # noqa: PLC0415
 
     stages: list[StageTime] = []
     began_s = time.perf_counter()
@@ -39,7 +48,13 @@ def timed_plan(snapshot: Snapshot) -> Plan:
         stages.append(StageTime(name, (now_s - began_s) * 1000))
         began_s = now_s
 
-    return replace(plan(snapshot, on_stage=on_stage), stages=tuple(stages))
+    _LAST[:] = [plan_round(snapshot, on_stage=on_stage)]
+    return replace(_LAST[0].plan, stages=tuple(stages))
+
+
+def explain_last(job_id: str) -> Explanation | None:
+    """What the last round thought of a job, closely; None if it was not in it."""
+    return _LAST[0].explain(job_id) if _LAST else None
 
 
 def _load() -> None:
@@ -108,6 +123,16 @@ class PlannerProcess:
             self.close()
             self._start()
             raise PlannerHungError(len(snapshot.jobs), self._limit_s) from error
+
+    async def explain(self, job_id: str) -> Explanation | None:
+        """What the last round thought of a job, with all candidates; None if it was not in it, or
+        the process has died since. Waits for a round that is being planned."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await loop.run_in_executor(self._pool, explain_last, job_id)
+        except (BrokenProcessPool, TimeoutError):
+            return None
 
     def close(self) -> None:
         """Ends the process, whatever it is doing."""

@@ -41,7 +41,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         context: Context[placement_pb2.ExplainRequest, placement_pb2.ExplainResponse],
     ) -> placement_pb2.ExplainResponse:
         job = await self._book.get(request.job_id)
-        found = self._loop.explanation(job.id) or await self._store.rounds.explanation(job.id)
+        found = await self._loop.explain(job.id) or await self._store.rounds.explanation(job.id)
         if found is None:
             raise not_found(f"job {job.id} has not been seen by a planning round yet; ask again")
         explanation = convert_placements.explanation_to_pb(found)

@@ -99,6 +99,8 @@ class Desk:
     # Runs while the planner is busy: what happens meanwhile.
     meanwhile: Callable[[], Any] | None = None
     seen: list[Snapshot] = field(default_factory=list)
+    # What the planner would tell of a job if asked for all of it.
+    closely: dict[str, Explanation] = field(default_factory=dict)
 
     async def submit(self, **changes: Any) -> Job:
         changes = {"accelerators": (), **changes}
@@ -149,8 +151,17 @@ async def desk(
         async def plan(snapshot: Snapshot) -> Plan:
             return await made._plan(snapshot)
 
+        async def explain(job_id: str) -> Explanation | None:
+            return made.closely.get(job_id)
+
         loop = PlanningLoop(
-            config=config, clock=clock, book=book, fleet=fleet, store=store, plan=plan
+            config=config,
+            clock=clock,
+            book=book,
+            fleet=fleet,
+            store=store,
+            plan=plan,
+            explain=explain,
         )
         made = Desk(store, book, fleet, clock, loop)
         book.on_step(loop.on_step)

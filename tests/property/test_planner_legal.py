@@ -1,6 +1,7 @@
 """Whatever the snapshot, the plan is legal by the checker, repeats exactly, and is bounded."""
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scheduler.checker import check
+from scheduler.domain.explanation import Outcome
 from scheduler.domain.fleet import NodeLifecycle
 from scheduler.domain.job import LIVE_STATES, DataInput, JobState
-from scheduler.planner.pipeline import plan
+from scheduler.planner.pipeline import plan, plan_round
 from scheduler.planner.search import Budget
 from scheduler.planner.snapshot import Claim
 from tests.scenario.world import NOON, World, link
@@ -133,3 +135,23 @@ def test_arbitrary_snapshots_give_legal_plans(world: World) -> None:
 def test_the_same_snapshot_gives_the_same_plan(world: World) -> None:
     snapshot = world.snapshot()
     assert plan(snapshot, CHEAP) == plan(snapshot, CHEAP)
+
+
+@pytest.mark.timeout(300)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(worlds())
+def test_what_is_told_in_short_agrees_with_what_is_told_closely(world: World) -> None:
+    snapshot = world.snapshot()
+    closely = plan_round(snapshot, CHEAP)
+    short = plan(snapshot, replace(CHEAP, explained=-1000))
+    assert short.placements == closely.plan.placements
+    for told, brief in zip(closely.plan.explanations, short.explanations, strict=True):
+        assert not brief.candidates
+        assert (brief.job_id, brief.outcome) == (told.job_id, told.outcome)
+        assert brief.reason.message.endswith(".")
+        if told.outcome is not Outcome.UNPLACED:
+            assert brief.saving == told.saving or told.outcome is Outcome.PLANNED
+        again = closely.explain(told.job_id)
+        assert again is not None
+        assert (again.candidates, again.outcome) == (told.candidates, told.outcome)
+    assert closely.explain("nobody") is None

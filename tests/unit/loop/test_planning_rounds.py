@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from scheduler.domain.explanation import Outcome
+from scheduler.domain.explanation import Candidate, Outcome
 from scheduler.domain.job import AcceleratorOption, AttemptState, JobState, WorkerShape
 from scheduler.domain.reason import ReasonCode
 from scheduler.domain.transitions import Event
@@ -209,3 +209,37 @@ async def test_a_job_that_would_take_for_ever_fails_and_harms_nobody(at_work: De
         job = await at_work.submit(deadline_at=deadline_at, accelerators=slow)
         await at_work.loop.round("submit")
         assert await at_work.state(job) is JobState.FAILED
+
+
+async def test_what_was_told_in_short_is_told_closely_when_asked_for(at_work: Desk) -> None:
+    at_work.decide = nothing
+    job = await at_work.submit()
+    await at_work.loop.round("test")
+    short = at_work.loop.explanation(job.id)
+    assert short is not None
+    assert not short.candidates
+    ruled_out = Candidate(
+        cluster="qingyang",
+        accelerator="A800",
+        feasible=False,
+        chosen=False,
+        start_at=None,
+        end_at=None,
+        rtt_p95_ms=None,
+        green_share=0.0,
+        energy_kwh=0.0,
+        carbon_kg=0.0,
+        terms=(),
+        total_yuan=0.0,
+        reason=short.reason,
+    )
+    closely = replace(short, candidates=(ruled_out,), round_id=0)
+    at_work.closely[job.id] = closely
+    told = await at_work.loop.explain(job.id)
+    assert told is not None
+    assert told.candidates == closely.candidates
+    assert told.round_id == short.round_id
+    # Of another round than the one whose answer stands: what stands is told.
+    at_work.closely[job.id] = replace(closely, decided_at=short.decided_at + timedelta(seconds=1))
+    assert await at_work.loop.explain(job.id) == short
+    assert await at_work.loop.explain("nobody") is None
