@@ -57,10 +57,18 @@ class Fleet:
         shapes = [[node.gpus, node.cpus, node.memory_gb] for node in self.nodes]
         self.capacity: Floats = np.array(shapes, dtype=np.float64).reshape(len(shapes), 3)
         self.pools = self._pools()
+        self._options: dict[object, tuple[Option, ...]] = {}
 
     def options(self, spec: JobSpec) -> tuple[Option, ...]:
         """Every pool that may ever hold the job, by the hard rules that time does not change:
         residency, latency, accelerator, data links, and room on the empty nodes."""
+        kind = (spec.workers, spec.per_worker, spec.accelerators, spec.data)
+        where = (spec.region, spec.max_rtt_ms, spec.must_be_in, spec.must_not_be_in)
+        if (kind, where) not in self._options:
+            self._options[kind, where] = self._find(spec)
+        return self._options[kind, where]
+
+    def _find(self, spec: JobSpec) -> tuple[Option, ...]:
         found = []
         for pool in self.pools:
             site = self.sites[pool.cluster]
