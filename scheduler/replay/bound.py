@@ -1,7 +1,8 @@
 """A clairvoyant lower bound on the energy cost of a case: no schedule can spend less.
 
 All arrivals and real lengths are known. Each job runs in one of the pools that may hold it and
-starts, at any moment, between its arrival and its latest start. What couples jobs is relaxed to
+starts, at any moment, between its arrival and the end of its allowed delay (or when the first of
+the compared policies started it, if that was later). What couples jobs is relaxed to
 one family of constraints, the accelerators of a pool at every moment; each row (pool, cell of
 time) has a price λ ≥ 0 in yuan per accelerator-hour. For any λ
 
@@ -14,7 +15,8 @@ the start or the end meets the edge of a cell, and the inner minimum is exact in
 λ = 0 gives every job its own optimum, the bound of a world without capacity limits.
 
 A job that some compared policy ran in several runs may be split here at will, in its cheapest
-cells between its arrival and its latest end: a fractional knapsack, again a relaxation.
+cells between its arrival and its latest end under any policy: a fractional knapsack, again a
+relaxation.
 """
 
 from collections import defaultdict
@@ -39,8 +41,9 @@ PATIENCE = 4
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bound:
     """Of ``jobs`` jobs, those that some compared policy ran. ``independent_yuan`` is the bound
-    without capacity limits. They hold for every schedule that runs all these jobs and starts none later
-    than its ``max_delay_s`` allows or than the latest of the compared policies did."""
+    without capacity limits. They hold for every schedule that runs all these jobs and starts none
+    later than its ``max_delay_s`` allows, or than the first of the compared policies did: a policy
+    that starts jobs later than they allow may buy below the bound."""
 
     energy_yuan: float
     independent_yuan: float
@@ -49,13 +52,15 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class _Whole:
-    """Jobs that run in one piece in a pool. Option ``i`` is one start of job ``job[i]`` (rows are
-    sorted by job; ``first`` is where each group begins, ``of`` its job); times in epoch seconds."""
+    """Jobs that run in one piece in a pool. A row is one start of one job (rows are grouped by
+    job; ``first`` is where each group
+    begins, ``group`` the one of each row, ``of`` a group's job); times in epoch seconds."""
 
     start_s: Floats
     end_s: Floats
     size: Floats
     first: Ints
+    group: Ints
     of: Ints
 
 
@@ -112,11 +117,12 @@ class _Problem:
         for outcome in outcomes:
             for run in outcome.runs:
                 runs[run.job_id].append(run)
+        started = {run.job_id: run for run in reversed(outcomes[0].runs)}
         several = {run.job_id for runs_of in runs.values() for run in runs_of if run.stopped}
         done = {k for o in outcomes for k, s in o.states.items() if s is JobState.SUCCEEDED}
         jobs = [(j, self._fleet.options(j.spec)) for j in case.jobs if j.id in done]
         self.jobs = len(jobs)
-        latest = [_latest_s(job, runs[job.id]) for job, _ in jobs]
+        latest = [_latest_s(job, started.get(job.id)) for job, _ in jobs]
         self._edges_s = self._cells(case, jobs, latest)
         self._hours = np.diff(self._edges_s) / 3600
         self._rates = {kind: self._rate(kind) for kind in (True, False)}
@@ -141,7 +147,7 @@ class _Problem:
             sums = np.concatenate(([0.0], np.cumsum(rate * self._hours)))
             low = np.interp(whole.start_s, self._edges_s, sums)
             cost = (np.interp(whole.end_s, self._edges_s, sums) - low) * whole.size
-            best, row = _least(cost, whole.first)
+            best, row = _least(cost, whole)
             less = best < least[whole.of]
             jobs = whole.of[less]
             least[jobs], rows[jobs], owner[jobs] = best[less], row[less], key[0]
@@ -237,16 +243,16 @@ def _pack(entries: Sequence[tuple[int, Floats, float, float]]) -> _Whole:
         end_s=start_s + takes_s,
         size=np.repeat([size for *_, size in entries], lengths),
         first=np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64),
+        group=np.repeat(np.arange(len(lengths)), lengths),
         of=np.array([number for number, *_ in entries], dtype=np.int64),
     )
 
 
-def _least(cost: Floats, first: Ints) -> tuple[Floats, Ints]:
+def _least(cost: Floats, whole: _Whole) -> tuple[Floats, Ints]:
     """The least of each group and the row it stands in."""
-    best = np.minimum.reduceat(cost, first)
-    groups = np.repeat(np.arange(len(first)), np.diff([*first, len(cost)]))
-    hit = np.flatnonzero(cost <= best[groups])
-    _, at = np.unique(groups[hit], return_index=True)
+    best = np.minimum.reduceat(cost, whole.first)
+    hit = np.flatnonzero(cost <= best[whole.group])
+    _, at = np.unique(whole.group[hit], return_index=True)
     return best, hit[at].astype(np.int64)
 
 
@@ -259,10 +265,10 @@ def _before(times_s: Floats, level: Floats, edges_s: Floats) -> Floats:
     return np.asarray((sums[at] + after) / 3600)
 
 
-def _latest_s(job: ReplayJob, runs: Sequence[Run]) -> float:
-    """The latest start that the job allows, or that some policy made."""
+def _latest_s(job: ReplayJob, run: Run | None) -> float:
+    """The latest start that the job allows, or its first start under the first policy."""
     allowed_s = _ready_s(job) + job.spec.max_delay_s
-    return max([allowed_s, *(run.started_at.timestamp() for run in runs)])
+    return max(allowed_s, run.started_at.timestamp()) if run is not None else allowed_s
 
 
 def _ready_s(job: ReplayJob) -> float:
@@ -276,7 +282,6 @@ def _size(spec: JobSpec) -> float:
 
 def _least_kw(fleet: Fleet, pool: PoolView, accelerated: bool) -> float:
     """The draw of one accelerator (or core) on the most frugal node of a pool."""
-    nodes = [fleet.nodes[row] for row in pool.rows]
-    if accelerated:
-        return min(node.gpu_power_kw for node in nodes)
-    return min(node.cpu_power_kw for node in nodes)
+    nodes = [fleet.nodes[int(row)] for row in pool.rows]
+    powers: list[float] = [n.gpu_power_kw if accelerated else n.cpu_power_kw for n in nodes]
+    return min(powers)
