@@ -75,16 +75,14 @@ class _Split:
     options: tuple[Option, ...]
 
 
-def lower_bound(outcomes: Sequence[Outcome], energy_yuan: Sequence[float]) -> Bound:
+def lower_bound(outcomes: Sequence[Outcome], energy_yuan: float) -> Bound:
     """The bound for some outcomes of one case.
 
     Args:
-        energy_yuan: what the energy of each outcome cost; the least that ran all jobs tells the
-            steps how far to go, and has no part in the proof.
+        energy_yuan: what the energy of the first outcome cost: how far the steps try to go. It has
+            no part in the proof.
     """
     problem = _Problem(outcomes)
-    ran = [sum(s is JobState.SUCCEEDED for s in o.states.values()) for o in outcomes]
-    target_yuan = min(yuan for yuan, jobs in zip(energy_yuan, ran, strict=True) if jobs == max(ran))
     prices = np.zeros_like(problem.capacity_h)
     best, gain, used_h = -np.inf, 1.0, prices
     independent, idle = 0.0, 0
@@ -101,9 +99,9 @@ def lower_bound(outcomes: Sequence[Outcome], energy_yuan: Sequence[float]) -> Bo
         slope = (used_h - problem.capacity_h) / scale
         slope[(prices <= 0) & (slope < 0)] = 0.0
         steep = float((slope**2 * scale).sum())
-        if steep <= 0 or target_yuan <= best:
+        if steep <= 0 or energy_yuan <= best:
             break
-        prices = np.maximum(prices + gain * (target_yuan - value) / steep * slope, 0.0)
+        prices = np.maximum(prices + gain * (energy_yuan - value) / steep * slope, 0.0)
     return Bound(energy_yuan=best, independent_yuan=independent, jobs=problem.jobs)
 
 

@@ -43,5 +43,5 @@ def compare(
         for name in policies
     )
     measured = tuple(measure(outcome) for outcome in outcomes)
-    bound = lower_bound(outcomes, [m.metrics.energy_yuan for m in measured])
+    bound = lower_bound(outcomes, measured[0].metrics.energy_yuan)
     return Comparison(case=case, outcomes=outcomes, measured=measured, bound=bound)

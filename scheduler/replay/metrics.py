@@ -24,7 +24,7 @@ class JobRow:
     """One job under one policy. Energy is at the door; money is energy at its tariff, and transfer.
     ``wait_s`` is from submission (or the earliest start) to the first start; None: never started.
     ``slowdown`` is the time from then to the end against the fastest run in this world. Of several
-    runs the place is the last one's.
+    runs the place is the last one's. ``late``: it waited longer than its ``max_delay_s`` and a slot.
     """
 
     policy: str
@@ -46,6 +46,7 @@ class JobRow:
     energy_yuan: float
     transfer_yuan: float
     carbon_kg: float
+    late: bool
     deadline_missed: bool
 
 
@@ -82,6 +83,7 @@ class Metrics:
     wait_p95_s: float
     slowdown_mean: float
     slowdown_p95: float
+    late_jobs: int
     deadline_misses: int
     unplaced_jobs: int
     unplaced_gpu_hours: float
@@ -130,7 +132,7 @@ def _row(
         slowdown = max(1.0, (ended_at - ready_at).total_seconds() / least_s)
     used = [energy[run.attempt_id] for run in runs]
     sites = outcome.case.world.sites
-    late = spec.deadline_at is not None and (ended_at is None or ended_at > spec.deadline_at)
+    missed = spec.deadline_at is not None and (ended_at is None or ended_at > spec.deadline_at)
     return JobRow(
         policy=outcome.policy,
         job_id=job.id,
@@ -151,7 +153,8 @@ def _row(
         energy_yuan=sum(e.yuan for e in used),
         transfer_yuan=sum(fleet.transfer_yuan(spec, sites[run.cluster]) for run in runs),
         carbon_kg=sum(e.carbon_kg for e in used),
-        deadline_missed=late,
+        late=wait_s is not None and wait_s > spec.max_delay_s + outcome.case.slot_s,
+        deadline_missed=missed,
     )
 
 
@@ -180,6 +183,7 @@ def _metrics(outcome: Outcome, fleet: Fleet, rows: Sequence[JobRow]) -> Metrics:
         wait_p95_s=_quantile(waits, 0.95),
         slowdown_mean=_mean(slowdowns),
         slowdown_p95=_quantile(slowdowns, 0.95),
+        late_jobs=sum(r.late for r in rows),
         deadline_misses=sum(r.deadline_missed for r in rows),
         unplaced_jobs=len(unplaced),
         unplaced_gpu_hours=sum(j.spec.gpus * fastest_s(fleet, j) / 3600 for j in unplaced),
