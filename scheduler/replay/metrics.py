@@ -24,7 +24,7 @@ class JobRow:
     """One job under one policy. Energy is at the door; money is energy at its tariff, and transfer.
     ``wait_s`` is from submission (or the earliest start) to the first start; None: never started.
     ``slowdown`` is the time from then to the end against the fastest run in this world. Of several
-    runs the place is the last one's. ``late``: it waited longer than its ``max_delay_s`` and a slot.
+    runs the place is the last one's. ``late``: it waited longer than ``max_delay_s`` and a slot.
     """
 
     policy: str
