@@ -7,6 +7,10 @@ from scheduler.domain.fleet import Node, Region, Site
 from scheduler.domain.job import JobSpec
 
 
+class CaseError(ValueError):
+    """A case that cannot be replayed; the message says what to mend."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayJob:
     """One job of a trace. ``spec.expected_duration_s`` is what the scheduler is told, ``actual_s``

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from scheduler.replay.bound import Bound, lower_bound
-from scheduler.replay.case import ReplayCase
+from scheduler.replay.case import CaseError, ReplayCase
 from scheduler.replay.engine import Progress, replay
 from scheduler.replay.metrics import Measured, measure
 from scheduler.replay.outcome import Outcome
@@ -34,10 +34,10 @@ def compare(
         on_progress: called after every event with the policy and how far it is.
 
     Raises:
-        ValueError: no jobs, an unknown policy, or a job id that appears twice.
+        CaseError: no jobs, an unknown policy, or a job id that appears twice.
     """
     if not case.jobs:
-        raise ValueError(f"case {case.name!r} has no jobs; a replay needs at least one")
+        raise CaseError(f"case {case.name!r} has no jobs; a replay needs at least one")
     outcomes = tuple(
         replay(case, name, gather_s=gather_s, on_progress=partial(on_progress, name))
         for name in policies

@@ -58,7 +58,7 @@ def replay(
         gather_s: what happens is gathered so long before a round; 0: a round for every event.
 
     Raises:
-        ValueError: an unknown policy, or a job id that appears twice.
+        CaseError: an unknown policy, or a job id that appears twice.
     """
     fleet = Fleet(case.world.nodes, case.world.sites)
     engine = _Engine(case, fleet, placer or placer_of(policy, fleet), gather_s)

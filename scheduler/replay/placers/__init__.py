@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from scheduler.replay.case import CaseError
 from scheduler.replay.fleet import Fleet
 from scheduler.replay.placers.base import Decision, Placer
 from scheduler.replay.placers.cheapest import Cheapest, price_now, price_over_the_run
@@ -28,8 +29,8 @@ def placer_of(name: str, fleet: Fleet) -> Placer:
     """A fresh placer of a name.
 
     Raises:
-        ValueError: there is none of that name.
+        CaseError: there is none of that name.
     """
     if name not in PLACERS:
-        raise ValueError(f"policy {name!r} is not known; choose from {', '.join(PLACERS)}")
+        raise CaseError(f"policy {name!r} is not known; choose from {', '.join(PLACERS)}")
     return PLACERS[name](fleet)
