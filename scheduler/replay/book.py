@@ -12,7 +12,7 @@ from scheduler.domain.transitions import Event, advance
 from scheduler.planner.plan import Interruption, Placement
 from scheduler.planner.snapshot import PendingJob, RunningAttempt
 from scheduler.planning.values import least_s, next_attempt, pending_job, running_attempt
-from scheduler.replay.case import CaseError, ReplayJob
+from scheduler.replay.case import ReplayJob
 from scheduler.replay.fleet import SLACK, Fleet
 from scheduler.replay.outcome import Run
 
@@ -66,8 +66,6 @@ class ReplayBook:
             created_at=traced.submitted_at,
             updated_at=traced.submitted_at,
         )
-        if job.id in self._jobs:
-            raise CaseError(f"job id {job.id!r} appears twice in the trace; ids must be unique")
         self._jobs[job.id], self._traced[job.id] = job, traced
         self.pending[job.id] = pending_job(job)
 

@@ -7,7 +7,9 @@ beginning while anything waits, since prices, green supply and power change ther
 
 import heapq
 import itertools
+import math
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,7 +18,7 @@ from enum import IntEnum
 from scheduler.planner.plan import Interruption, Placement
 from scheduler.planner.snapshot import Claim, PlannedStart, Snapshot
 from scheduler.replay.book import Live, ReplayBook
-from scheduler.replay.case import ReplayCase
+from scheduler.replay.case import CaseError, ReplayCase
 from scheduler.replay.fleet import Fleet
 from scheduler.replay.outcome import Outcome, RoundNote
 from scheduler.replay.placers import Decision, Placer, placer_of
@@ -93,6 +95,9 @@ class _Engine:
         self.book = ReplayBook(fleet)
         self.now_at = case.start_at
         self.rounds: list[RoundNote] = []
+        for job_id, times in Counter(job.id for job in case.jobs).items():
+            if times > 1:
+                raise CaseError(f"job id {job_id!r} appears {times} times; give every job its own")
         for job in case.jobs:
             self._push(max(job.submitted_at, case.start_at), _What.ARRIVE, job.id)
 
@@ -105,6 +110,8 @@ class _Engine:
             while self._due and self._due[0][0] <= self.now_at:
                 _, what, _, name = heapq.heappop(self._due)
                 self._happen(what, name)
+            # Past slots in which nothing waited ask for nothing.
+            self._slot_end_at = max(self._slot_end_at, self._slot_from(self.now_at))
             round_at = self._round_at()
             if round_at is not None and round_at <= self.now_at:
                 self._round()
@@ -211,10 +218,13 @@ class _Engine:
         self._asked_at = None
         planned = [max(p.start_at, self.now_at + TICK) for p in self._previous.values()]
         self._start_due_at = min(planned, default=None)
+        self._slot_end_at = self._slot_from(self.now_at + TICK)
+
+    def _slot_from(self, at: datetime) -> datetime:
+        """The first beginning of a slot that is not before a time."""
         slot_s = self._case.slot_s
-        slot = self.now_at.timestamp() // slot_s + 1
-        end_at = datetime.fromtimestamp(slot * slot_s, self.now_at.tzinfo)
-        self._slot_end_at = max(end_at, self.now_at + TICK)
+        slot = math.ceil(at.timestamp() / slot_s)
+        return max(datetime.fromtimestamp(slot * slot_s, at.tzinfo), at)
 
     def _snapshot(self) -> Snapshot:
         self._claims = {k: c for k, c in self._claims.items() if c.until_at > self.now_at}

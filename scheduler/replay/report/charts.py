@@ -11,6 +11,7 @@ from scheduler.replay.compare import Comparison
 from scheduler.replay.curves import curves_of
 from scheduler.replay.metrics import Metrics
 from scheduler.replay.report.series import (
+    DAY_S,
     WHOLE_DAYS_MOST,
     Axis,
     axis_of,
@@ -119,7 +120,7 @@ def trade(comparison: Comparison) -> "Figure":
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_xlim(0, max([*waits, 0.1]) * 1.08)
     axis.margins(y=0.12)
-    axis.yaxis.set_major_formatter(lambda value, _: number(value))
+    axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     axis.grid(visible=True)
     axis.set_xlabel("mean wait, h")
     axis.set_ylabel("energy, yuan")
@@ -167,7 +168,7 @@ def utilisation(comparison: Comparison) -> "Figure":
         emphasised = ours or outcome.policy == dark
         share = 100 * axis_of_time.mean(curve) / (gpus or cores)
         axis.plot(
-            axis_of_time.days,
+            axis_of_time.middle(),
             share,
             color=OURS if ours else FIRST_OTHER if emphasised else "#cbd5e1",
             linewidth=1.8 if ours else 1.1 if emphasised else 0.8,
@@ -184,26 +185,26 @@ def sites(comparison: Comparison) -> "Figure":
     """Price and green supply of every site; their mean day when the time is long."""
     case = comparison.case
     axis_of_time = axis_of(case, comparison.outcomes)
-    days = (axis_of_time.edges_s[-1] - axis_of_time.edges_s[0]) / 86400
+    long = axis_of_time.long_s > WHOLE_DAYS_MOST * DAY_S
     zone = case.start_at.utcoffset()
     zone_s = zone.total_seconds() if zone is not None else 0.0
     figure, axes = _figure(1, 2, 2.9)
     for at, (cluster, curves) in enumerate(curves_of(tuple(case.world.sites.values())).items()):
         shade = SITES[at % len(SITES)]
         for axis, curve in zip(axes, (curves.price, curves.green_kw), strict=True):
-            if days > WHOLE_DAYS_MOST:
+            if long:
                 values = mean_day(curve, axis_of_time, zone_s)
                 axis.step(np.arange(25), [*values, values[-1]], where="post", color=shade)
             else:
-                axis.plot(axis_of_time.days, axis_of_time.mean(curve), color=shade, label=cluster)
+                values = axis_of_time.mean(curve)
+                axis.step(axis_of_time.middle(), values, where="mid", color=shade)
             axis.lines[-1].set_label(cluster)
             axis.lines[-1].set_linewidth(1.4)
     for axis, told in zip(axes, ("Price, yuan/kWh", "Green supply, kW"), strict=True):
-        long = days > WHOLE_DAYS_MOST
         axis.set_title(f"{told}, mean day" if long else told)
         axis.grid(visible=True)
         axis.set_ylim(bottom=min(0.0, axis.get_ylim()[0]))
-        axis.set_xlabel("hour of the day" if long else "days")
+        axis.set_xlabel("hour of the day" if long else axis_of_time.unit)
         if long:
             axis.set_xlim(0, 24)
             axis.set_xticks(range(0, 25, 4))
@@ -231,8 +232,8 @@ def rounds(comparison: Comparison) -> "Figure":
         right.text(0.5, 0.5, "no policy here proves a gap", transform=right.transAxes, ha="center")
     right.set_ylim(bottom=0)
     for axis in (left, right):
-        axis.set_xlim(0, float(axis_of_time.days[-1]))
-        axis.set_xlabel("days")
+        axis.set_xlim(0, axis_of_time.most)
+        axis.set_xlabel(axis_of_time.unit)
         axis.grid(visible=True)
     return figure
 
@@ -245,9 +246,9 @@ def _middle_and_worst(
     span = np.searchsorted(edges_s, times_s, "right") - 1
     found = [(s, np.array(values)[span == s]) for s in np.unique(span)]
     if found:
-        days = [(edges_s[min(s, len(edges_s) - 1)] - edges_s[0]) / 86400 for s, _ in found]
-        axis.plot(days, [np.median(v) for _, v in found], color=shade, linewidth=1.6)
-        axis.plot(days, [v.max() for _, v in found], color=shade, linewidth=0.6)
+        since = axis_of_time.since(edges_s[[s for s, _ in found]])
+        axis.plot(since, [np.median(v) for _, v in found], color=shade, linewidth=1.6)
+        axis.plot(since, [v.max() for _, v in found], color=shade, linewidth=0.6)
 
 
 def _figure(rows: int, columns: int, height_in: float) -> tuple["Figure", list["Axes"]]:
@@ -259,10 +260,10 @@ def _figure(rows: int, columns: int, height_in: float) -> tuple["Figure", list["
 
 
 def _time(axis: "Axes", axis_of_time: Axis, told: str) -> None:
-    axis.set_xlim(0, float(axis_of_time.days[-1]))
+    axis.set_xlim(0, axis_of_time.most)
     axis.set_ylim(bottom=0)
     axis.grid(visible=True)
-    axis.set_xlabel("days since the first submission")
+    axis.set_xlabel(f"{axis_of_time.unit} since the first submission")
     axis.set_ylabel(told)
 
 

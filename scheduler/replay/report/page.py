@@ -15,7 +15,6 @@ SERVICE: tuple[Column, ...] = (
     ("Energy, yuan", lambda m: number(m.energy_yuan), lambda m: m.energy_yuan, False),
     ("Transfer, yuan", lambda m: number(m.transfer_yuan), lambda m: m.transfer_yuan, False),
     ("kWh", lambda m: number(m.energy_kwh), lambda m: m.energy_kwh, False),
-    ("Green kWh", lambda m: number(m.green_kwh), lambda m: m.green_kwh, True),
     ("Green", lambda m: percent(m.green_share), lambda m: m.green_share, True),
     ("kg CO₂", lambda m: number(m.carbon_kg), lambda m: m.carbon_kg, False),
     ("Wait, mean", lambda m: span(m.wait_mean_s), lambda m: m.wait_mean_s, False),
@@ -56,11 +55,11 @@ section > p { color: var(--soft); margin: 0 0 12px; max-width: 84ch; font-size: 
 .card b { display: block; font-size: 25px; letter-spacing: -.02em; line-height: 1.25 }
 .card span { color: var(--soft); font-size: 13px }
 .scroll { overflow-x: auto }
-table { border-collapse: collapse; width: 100%; font-size: 13.5px;
+table { border-collapse: collapse; width: 100%; font-size: 13px;
   font-variant-numeric: tabular-nums }
-th { color: var(--soft); font-weight: 500; text-align: right; padding: 6px 9px;
+th { color: var(--soft); font-weight: 500; text-align: right; padding: 6px 7px;
   border-bottom: 1px solid var(--line); vertical-align: bottom; line-height: 1.25 }
-td { text-align: right; padding: 7px 9px; border-bottom: 1px solid #f1f5f9; white-space: nowrap }
+td { text-align: right; padding: 7px 7px; border-bottom: 1px solid #f1f5f9; white-space: nowrap }
 th:first-child, td:first-child { text-align: left; padding-left: 0 }
 tr.ours td:first-child { color: var(--ours); font-weight: 650 }
 td.best { font-weight: 650; color: var(--ours) }
@@ -76,11 +75,12 @@ footer { color: var(--soft); font-size: 13px }
 def page(comparison: Comparison) -> str:
     """The whole page."""
     case = comparison.case
+    first_at = case.jobs[0].submitted_at.astimezone(case.start_at.tzinfo)
     days = span((case.jobs[-1].submitted_at - case.jobs[0].submitted_at).total_seconds())
     gpus = sum(node.gpus for node in case.world.nodes)
     lead = (
         f"{len(case.jobs):,} jobs submitted over {days}, from "
-        f"{case.jobs[0].submitted_at:%Y-%m-%d %H:%M}, on {gpus:,} accelerators in "
+        f"{first_at:%Y-%m-%d %H:%M}, on {gpus:,} accelerators in "
         f"{len(case.world.sites)} clusters: {', '.join(case.world.sites)}"
     )
     paint = {name: partial(getattr(charts, name), comparison) for name in FIGURES}

@@ -16,14 +16,29 @@ WHOLE_DAYS_MOST = 7
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Axis:
-    """Bins of time; ``edges_s`` in epoch seconds, shape (bins + 1,); ``days`` since the first."""
+    """Bins of time; ``edges_s`` in epoch seconds, shape (bins + 1,). ``since`` counts from the
+    first, in days, or in hours where there are few days."""
 
     edges_s: Floats
 
     @property
-    def days(self) -> Floats:
-        middle_s = (self.edges_s[1:] + self.edges_s[:-1]) / 2
-        return np.asarray((middle_s - self.edges_s[0]) / DAY_S)
+    def long_s(self) -> float:
+        return float(self.edges_s[-1] - self.edges_s[0])
+
+    @property
+    def unit(self) -> str:
+        return "days" if self.long_s > 2 * DAY_S else "hours"
+
+    @property
+    def most(self) -> float:
+        return float(self.since(self.edges_s)[-1])
+
+    def since(self, times_s: Floats) -> Floats:
+        return np.asarray((times_s - self.edges_s[0]) / (DAY_S if self.unit == "days" else 3600))
+
+    def middle(self) -> Floats:
+        """The middle of every bin."""
+        return self.since((self.edges_s[1:] + self.edges_s[:-1]) / 2)
 
     def mean(self, curve: Curve) -> Floats:
         """The mean of a curve in each bin."""
