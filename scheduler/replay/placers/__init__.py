@@ -1,6 +1,6 @@
 """The policies that a replay compares, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from scheduler.replay.case import CaseError
 from scheduler.replay.fleet import Fleet
@@ -25,12 +25,14 @@ PLACERS: dict[str, Callable[[Fleet], Placer]] = {
 }
 
 
-def placer_of(name: str, fleet: Fleet) -> Placer:
+def placer_of(
+    name: str, fleet: Fleet, placers: Mapping[str, Callable[[Fleet], Placer]] = PLACERS
+) -> Placer:
     """A fresh placer of a name.
 
     Raises:
         CaseError: there is none of that name.
     """
-    if name not in PLACERS:
-        raise CaseError(f"policy {name!r} is not known; choose from {', '.join(PLACERS)}")
-    return PLACERS[name](fleet)
+    if name not in placers:
+        raise CaseError(f"policy {name!r} is not known; choose from {', '.join(placers)}")
+    return placers[name](fleet)

@@ -102,7 +102,7 @@ def cases(draw: st.DrawFn) -> CaseOf:
             deadline_minutes=draw(_mostly([None], 45.0, 300.0)),
             earliest_minutes=draw(_mostly([None], 50.0)),
             max_rtt_ms=draw(_mostly([None], 10.0)),
-            min_green_share=draw(_mostly([None], 0.4, 1.0)),
+            min_green_share=draw(_mostly([None, 0.1], 0.4, 1.0)),
             must_not_be_in=draw(_mostly([()], ("qingyang",))),
             data=draw(_mostly([()], (DataInput(30.0, "shanghai"),))),
         )
@@ -177,6 +177,7 @@ def _somehow(
     stage_s = max([d.size_gb * 8 / gbps.get(d.location, 1e-9) for d in spec.data], default=0.0)
     takes_s = stage_s + spec.expected_duration_s / speed
     it_kw = 0.5 * spec.gpus or 0.01 * spec.workers * shape.cpus
+    kwh = it_kw * max(site.pue.values) * takes_s / 3600
     return Placement(
         job_id=job.id,
         cluster=cluster,
@@ -185,8 +186,8 @@ def _somehow(
         end_at=snapshot.now_at + timedelta(seconds=min(takes_s, 1e8)),
         now=True,
         nodes=tuple(nodes),
-        energy_kwh=2 * it_kw * takes_s / 3600,
-        green_kwh=2 * it_kw * takes_s / 3600 * (spec.min_green_share or 0.0),
+        energy_kwh=kwh,
+        green_kwh=kwh * (spec.min_green_share or 0.0),
         green_held_kw=2 * it_kw,
         cost_yuan=0.0,
         carbon_kg=0.0,
