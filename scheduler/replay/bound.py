@@ -66,8 +66,10 @@ class _Whole:
 
 @dataclass(frozen=True, slots=True)
 class _Split:
-    """A job that may run in pieces, in any of its pools, between two times."""
+    """A job that may run in pieces, in any of its pools, between two times. ``size``: accelerators,
+    or cores where it is not ``accelerated``."""
 
+    accelerated: bool
     ready_s: float
     end_s: float
     size: float
@@ -175,15 +177,18 @@ class _Problem:
         open_s = np.maximum(np.minimum(self._edges_s[1:], split.end_s) - low, 0.0)
         pools = [o.pool.index for o in split.options]
         speeds = np.array([o.speed for o in split.options])
-        rates = self._rates[True][pools] + prices[pools]
+        rates = self._rates[split.accelerated][pools]
+        if split.accelerated:
+            rates = rates + prices[pools]
         yuan_per_work_s = (rates / 3600 / speeds[:, None]).ravel()
         work_s = (open_s * speeds[:, None]).ravel()
         order = np.argsort(yuan_per_work_s, kind="stable")
         done = np.minimum(np.cumsum(work_s[order]), split.work_s)
         took_s = np.diff(done, prepend=0.0)
-        hours = np.zeros(len(order))
-        hours[order] = took_s / np.repeat(speeds, len(open_s))[order] / 3600
-        used_h[pools] += split.size * hours.reshape(len(pools), -1)
+        if split.accelerated:
+            hours = np.zeros(len(order))
+            hours[order] = took_s / np.repeat(speeds, len(open_s))[order] / 3600
+            used_h[pools] += split.size * hours.reshape(len(pools), -1)
         return split.size * float((took_s * yuan_per_work_s[order]).sum())
 
     def _rate(self, accelerated: bool) -> Floats:
@@ -228,8 +233,9 @@ class _Problem:
             self._wholes.setdefault(key, []).append(entry)
 
     def _split(self, job: ReplayJob, options: tuple[Option, ...], end_s: float) -> None:
-        size = _size(job.spec) if job.spec.gpus else 0.0
-        self._splits.append(_Split(_ready_s(job), end_s, size, job.actual_s, options))
+        accelerated, size = job.spec.gpus > 0, _size(job.spec)
+        ready_s = _ready_s(job)
+        self._splits.append(_Split(accelerated, ready_s, end_s, size, job.actual_s, options))
 
 
 def _pack(entries: Sequence[tuple[int, Floats, float, float]]) -> _Whole:

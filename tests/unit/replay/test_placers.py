@@ -110,7 +110,7 @@ def cases(draw: st.DrawFn) -> CaseOf:
 
 
 @pytest.mark.parametrize("policy", PLAIN)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(case=cases())
 def test_every_start_of_a_whole_replay_is_legal(policy: str, case: CaseOf) -> None:
     made = case.case()
