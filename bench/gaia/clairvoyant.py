@@ -37,6 +37,16 @@ class _State:
     holds: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Starts of a job, what a reserved CPU is worth over each of its runs (in ticks on demand), and
+    the price of a tick on demand."""
+
+    begin: Ints
+    rent: Floats
+    price: float
+
+
 def schedule(case: Case, aim: Aim, prices: Floats) -> list[Run]:
     """Runs in the order of their starts.
 
@@ -62,7 +72,7 @@ def schedule(case: Case, aim: Aim, prices: Floats) -> list[Run]:
             rent = np.zeros(len(begin))
             if turn == 0:
                 rent = np.interp(begin + task.length, edges, paid) - np.interp(begin, edges, paid)
-            _place(case, state, j, aim, begin, rent, total)
+            _place(case, state, j, aim, _Choice(begin, rent, aim.price / total))
             _hold(state, j, task, sign=-1)
     runs = [Run(task, int(state.start[j]), task.length) for j, task in enumerate(case.tasks)]
     return sorted(runs, key=lambda run: (run.start, run.task.arrival, run.task.id))
@@ -80,11 +90,9 @@ def _candidates(case: Case, state: _State, task: Task, last: int) -> Ints:
     return np.unique(np.concatenate((corners_of(task, last), inside)))
 
 
-def _place(
-    case: Case, state: _State, j: int, aim: Aim, begin: Ints, rent: Floats, total: int
-) -> None:
+def _place(case: Case, state: _State, j: int, aim: Aim, choice: _Choice) -> None:
     """Gives a job its best start beside the others, with reserved CPUs where they fit."""
-    task = case.tasks[j]
+    task, begin = case.tasks[j], choice.begin
     end = begin + task.length
     low = int(begin[0])
     # What ends in a tick is released after its starts, so a run takes one tick more.
@@ -92,9 +100,9 @@ def _place(
     fits = lacking[end + 1 - low] == lacking[begin - low]
     # What finds its CPUs free when it starts takes them, whoever counts on them later.
     robs = ~fits & (state.free[begin] >= task.cpus)
-    billed = np.where(fits, np.minimum(rent, task.length), task.length) * task.cpus
+    billed = np.where(fits, np.minimum(choice.rent, task.length), task.length) * task.cpus
     emitted = task.cpus * (case.prefix[end] - case.prefix[begin]) / UNIT / aim.base_carbon
-    best = int(np.argmin(emitted + aim.price / total * billed + ROBBING * robs))
+    best = int(np.argmin(emitted + choice.price * billed + ROBBING * robs))
     state.start[j], state.holds[j] = begin[best], fits[best]
 
 

@@ -163,9 +163,15 @@ def _occupied(starts: Starts, chosen: Ints) -> tuple[Floats, Floats]:
     when = np.concatenate((starts.start[chosen], starts.end[chosen]))
     order = np.argsort(when, kind="stable")
     busy = np.cumsum(np.concatenate((cpus, -cpus))[order])
-    when = when[order].astype(np.float64)
+    when = when[order]
     sums = np.concatenate(([0.0], np.cumsum(busy[:-1] * np.diff(when))))
-    return when, sums
+    return when.astype(np.float64), np.asarray(sums, dtype=np.float64)
+
+
+def quarters_of(case: Case) -> int:
+    """Quarter hours in which anything may run."""
+    end = max(task.arrival + task.wait_most + task.length for task in case.tasks)
+    return -(-end // QUARTER_TICKS)
 
 
 def enclosing_lines(
@@ -174,14 +180,12 @@ def enclosing_lines(
     """One line per price of cost: no schedule lies below it, whenever its last start is."""
     earliest = max(task.arrival for task in case.tasks)
     latest = max(task.arrival + task.wait_most for task in case.tasks)
-    quarters = -(-max(t.arrival + t.wait_most + t.length for t in case.tasks) // QUARTER_TICKS)
-    cuts = np.arange(earliest, latest + LAST_START_TICKS, LAST_START_TICKS)
-    lines = []
+    cuts = range(earliest, latest + LAST_START_TICKS, LAST_START_TICKS)
     spans = [
-        (int(low), corners(case, base_carbon, int(high)))
-        for low, high in zip(cuts[:-1], cuts[1:], strict=True)
+        (low, corners(case, base_carbon, low + LAST_START_TICKS)) for low in cuts if low < latest
     ]
-    prices = {low: np.full(quarters, 0.9) for low, _ in spans}
+    prices = {low: np.full(quarters_of(case), FIRST_PRICE) for low, _ in spans}
+    lines = []
     for price in price_grid:
         least = np.inf
         for low, starts in spans:
@@ -201,3 +205,4 @@ def enclosing_lines(
 # The last start is told apart to an hour: reserved CPUs cost 0.4 × R / N of the whole for it.
 LAST_START_TICKS = TICKS_PER_HOUR
 STEPS = 120
+FIRST_PRICE = 0.9

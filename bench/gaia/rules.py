@@ -9,20 +9,21 @@ import heapq
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from scheduler.replay.traces import gaia
+
 Ints = npt.NDArray[np.int64]
 
 DATA = Path(__file__).resolve().parents[1] / "data" / "gaia"
 TICK_S = 5
 TICKS_PER_HOUR = 3600 // TICK_S
-SHORT_TICKS = 7200 // TICK_S
-SHORT_WAIT_TICKS = 6 * TICKS_PER_HOUR
-LONG_WAIT_TICKS = 24 * TICKS_PER_HOUR
+START_AT = datetime(2022, 10, 19, 16, tzinfo=UTC)
 ON_DEMAND_PER_CPU_HOUR = 0.0624
 RESERVED_DISCOUNT = 0.4
 # Sums of cpus × hundredths of g/kWh over ticks, in one unit of the paper's carbon.
@@ -31,7 +32,7 @@ UNIT = 100 * 1000 * TICKS_PER_HOUR
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A job, in ticks. ``expected_ticks`` is the average length of its queue."""
+    """A job, in ticks. ``expected`` is the average length of its queue."""
 
     id: int
     arrival: int
@@ -80,29 +81,21 @@ class Outcome:
 
 def load(folder: Path = DATA) -> Case:
     """The paper's case."""
-    with (folder / "pai_1k.csv").open(encoding="utf-8", newline="") as file:
-        rows = [(float(r["arrival_time"]), float(r["length"]), r) for r in csv.DictReader(file)]
-    lengths = [length / TICK_S for _, length, _ in rows]
-    short = [length for length in lengths if length <= SHORT_TICKS]
-    long = [length for length in lengths if length >= SHORT_TICKS]
-    expected = (int(sum(short) / len(short)), int(sum(long) / len(long)))
-    tasks = []
-    for index, (arrival_s, length_s, row) in enumerate(rows):
-        length = int(length_s / TICK_S)
-        queue = int(length >= SHORT_TICKS)
-        tasks.append(
-            Task(
-                id=index,
-                arrival=int(arrival_s / TICK_S),
-                length=length,
-                cpus=int(float(row["cpus"])),
-                wait_most=(SHORT_WAIT_TICKS, LONG_WAIT_TICKS)[queue],
-                expected=expected[queue],
-            )
+    trace = gaia.read(folder / "pai_1k.csv", start_at=START_AT, exact=False)
+    tasks = tuple(
+        Task(
+            id=int(job.id),
+            arrival=round((job.submitted_at - START_AT).total_seconds() / TICK_S),
+            length=round(job.actual_s / TICK_S),
+            cpus=round(job.spec.per_worker.cpus),
+            wait_most=round(job.spec.max_delay_s / TICK_S),
+            expected=round(job.spec.expected_duration_s / TICK_S),
         )
+        for job in trace.jobs
+    )
     with (folder / "AU-SA_gaia_window_720h.csv").open(encoding="utf-8", newline="") as file:
         hourly = [round(float(r["carbon_intensity_avg"]) * 100) for r in csv.DictReader(file)]
-    return Case(tuple(tasks), np.repeat(np.array(hourly, dtype=np.int64), TICKS_PER_HOUR))
+    return Case(tasks, np.repeat(np.array(hourly, dtype=np.int64), TICKS_PER_HOUR))
 
 
 def account(case: Case, runs: Sequence[Run], reserved: int = 0) -> Outcome:
