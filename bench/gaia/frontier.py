@@ -20,7 +20,7 @@ from bench.gaia.reserved import (
 from bench.gaia.rules import Case, Outcome, Run, account
 
 # Of cost against carbon, both relative to NoWait: from carbon alone to cost alone.
-PRICES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 3.0, 6.0)
+PRICES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 3.0, 6.0)
 # Hours after the last arrival until which schedules may start their last job.
 LAST_H = (1, 12, 23)
 

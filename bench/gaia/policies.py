@@ -67,6 +67,8 @@ def in_one_run(case: Case, starts: Starts, reserved: int = 0, *, early: bool = F
         early: start before that as soon as reserved CPUs are free ("RES-First").
     """
     latest = {task.id: starts(case, task) for task in case.tasks}
+    if not reserved:  # nobody has to wait for CPUs, or to make room
+        return [Run(task, latest[task.id], task.length) for task in case.tasks]
     return simulate(case.tasks, latest, reserved, early=early)
 
 

@@ -180,10 +180,8 @@ def enclosing_lines(
     """One line per price of cost: no schedule lies below it, whenever its last start is."""
     earliest = max(task.arrival for task in case.tasks)
     latest = max(task.arrival + task.wait_most for task in case.tasks)
-    cuts = range(earliest, latest + LAST_START_TICKS, LAST_START_TICKS)
-    spans = [
-        (low, corners(case, base_carbon, low + LAST_START_TICKS)) for low in cuts if low < latest
-    ]
+    cuts = range(earliest, max(latest, earliest + 1), LAST_START_TICKS)
+    spans = [(low, corners(case, base_carbon, low + LAST_START_TICKS)) for low in cuts]
     prices = {low: np.full(quarters_of(case), FIRST_PRICE) for low, _ in spans}
     lines = []
     for price in price_grid:

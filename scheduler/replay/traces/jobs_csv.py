@@ -68,7 +68,9 @@ def read(path: Path, *, zero_at: datetime) -> Trace:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    reader = csv.DictReader(io.StringIO(text_of(path), newline=""), restkey="", restval="")
+    reader = csv.DictReader(
+        io.StringIO(text_of(path), newline=""), restkey="", restval="", strict=True
+    )
     file, columns = str(path), [name.strip() for name in reader.fieldnames or ()]
     problems = [
         Problem(file, 1, name, f"unknown column; {did_you_mean(name, COLUMNS)}, or drop it")
@@ -97,7 +99,7 @@ def _rows(path: Path) -> Iterator[Row]:
             yield row
     except csv.Error as error:
         text = f"is not CSV: {error}; save it as comma-separated UTF-8"
-        raise ReplayInputError([Problem(file, reader.line_num, "", text)]) from error
+        raise ReplayInputError([Problem(file, reader.reader.line_num, "", text)]) from error
 
 
 def _job(row: Row, zero_at: datetime) -> ReplayJob:
