@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from agents.collectors.base import CollectorError, Span
 from agents.collectors.tariff import TariffTable
+from policies.latency import SAMPLES_MIN
 from scheduler.client import yamltree
 from scheduler.client.problems import JobFileError, Problem, did_you_mean, shown
 from scheduler.domain.fleet import Link, Node, Region, Rtt, Site
@@ -155,7 +156,8 @@ class _Builder:
                 for link in keys.links
             ),
             rtt={
-                region: Rtt(region, p50_ms=ms, p95_ms=ms, p99_ms=ms, loss=0.0, samples=1)
+                # Given, not measured: as good as the fewest samples that are believed.
+                region: Rtt(region, ms, ms, ms, loss=0.0, samples=SAMPLES_MIN)
                 for region, ms in keys.rtt_ms.items()
             },
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from policies.latency import measured
 from scheduler.domain.job import AcceleratorOption
 from scheduler.replay import world
 from scheduler.replay.traces import files
@@ -111,7 +112,9 @@ def test_nodes_sites_and_regions(tmp_path: Path) -> None:
     site = found.world.sites["qingyang"]
     assert (site.province, site.power_cap_kw, site.grid_carbon_g_per_kwh) == ("Gansu", 20.0, 477.0)
     assert site.pue.at(found.start_at) == 1.15
-    assert site.rtt["shanghai"].p99_ms == 13.0
+    rtt = measured(site, "shanghai")  # and the rule that judges it believes it
+    assert rtt is not None
+    assert rtt.p95_ms == 13.0
     assert site.links[0].bandwidth_gbps == 10.0
     assert found.world.regions["shanghai"].label == "上海"
     assert found.world.regions["shanghai"].pue == 1.4
