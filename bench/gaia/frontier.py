@@ -118,5 +118,6 @@ def plot(path: Path, lines: Sequence[Line], groups: Mapping[str, Sequence[Point]
         axes.spines[["top", "right"]].set_visible(False)
     by_cost.legend(loc="upper right", fontsize=8, framealpha=1)
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))  # no dates, no strangers
+    figure.savefig(path, metadata=nothing)
     plt.close(figure)

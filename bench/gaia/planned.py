@@ -1,11 +1,11 @@
-"""Our planner on the case: one round per arrival, with the carbon of the grid as its price.
+"""Our planner on the case, with the carbon of the grid as its price.
 
-There is no limit of capacity, so the rounds do not meet, and what a round decides for a job, a
-later one would decide again: nothing that it looks at has changed. So each job is planned when it
-arrives, alone, and starts when that plan says.
+There is no limit of capacity, so jobs do not meet, and each can be planned when it arrives, alone,
+and start when that plan says: then, or at the beginning of a later slot. A replay plans all that
+wait at every round, and whenever there is one, a job may start "now": so it finds a little more
+than slots alone allow.
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from bench.gaia.rules import DATA, START_AT, TICK_S, Case, Run
@@ -13,7 +13,9 @@ from policies.weights import Weights
 from scheduler.planner.pipeline import plan
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.replay import world
-from scheduler.replay.case import ReplayJob, ReplayWorld
+from scheduler.replay.case import ReplayCase, ReplayJob, ReplayWorld
+from scheduler.replay.engine import replay
+from scheduler.replay.placers.westward import Westward
 from scheduler.replay.traces import gaia
 
 WORLD = Path(__file__).resolve().parents[1] / "data" / "worlds" / "gaia.yaml"
@@ -23,42 +25,62 @@ QUARTER_S = 900.0
 NEVER_YUAN = 1e4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
-    """The runs that the planner chose, and the sum of what it certified as the least carbon."""
-
-    runs: list[Run]
-    bound: float
-
-
 def planned(
     case: Case, *, exact: bool, slot_s: float = QUARTER_S, wait_per_cpu_h: float = 0.0
-) -> Planned:
+) -> list[Run]:
     """Plans every job at its arrival: it starts then, or at the beginning of a later slot.
 
     Args:
         exact: lengths are known; else the average of the job's queue is.
         wait_per_cpu_h: carbon that an hour's wait of one CPU is worth.
     """
-    weights = Weights(
-        nongreen_yuan_per_kwh=0.0,
-        defer_yuan_per_gpu_hour=wait_per_cpu_h * Weights().cpus_per_gpu,
-        late_yuan_per_gpu_hour=NEVER_YUAN,
-        late_yuan_per_run_gpu_hour=NEVER_YUAN,
-    )
+    weights = _weights(wait_per_cpu_h)
     grid = world.load(WORLD).world
     jobs = {
         int(job.id): job for job in gaia.read(DATA / TRACE, start_at=START_AT, exact=exact).jobs
     }
-    runs, bound = [], 0.0
+    runs = []
     for task in case.tasks:
         job = jobs[task.id]
         answer = plan(_snapshot(job, grid, slot_s), weights=weights)
         (place,) = answer.placements
         start = (place.start_at - START_AT).total_seconds() / TICK_S
         runs.append(Run(task, round(start), task.length))
-        bound += answer.bound_yuan
-    return Planned(runs=runs, bound=bound)
+    return runs
+
+
+def replayed(case: Case, *, exact: bool) -> list[Run]:
+    """The runs of a whole replay, with a round for every arrival and every end."""
+    place = world.load(WORLD)
+    trace = gaia.read(DATA / TRACE, start_at=START_AT, exact=exact)
+    outcome = replay(
+        ReplayCase(
+            name="gaia",
+            world=place.world,
+            jobs=trace.jobs,
+            start_at=START_AT,
+            slot_s=QUARTER_S,
+            horizon_slots=int(gaia.LONG_WAIT_S // QUARTER_S) + 2,
+        ),
+        "westward",
+        placer=Westward(weights=_weights(0.0)),
+        gather_s=0.0,
+    )
+    started = {
+        int(run.job_id): (run.started_at - START_AT).total_seconds() / TICK_S
+        for run in outcome.runs
+    }
+    return [Run(task, round(started[task.id]), task.length) for task in case.tasks]
+
+
+def _weights(wait_per_cpu_h: float) -> Weights:
+    """Nothing counts but carbon and, where it is given, an hour's wait of one CPU."""
+    return Weights(
+        nongreen_yuan_per_kwh=0.0,
+        defer_yuan_per_gpu_hour=wait_per_cpu_h * Weights().cpus_per_gpu,
+        late_yuan_per_gpu_hour=NEVER_YUAN,
+        late_yuan_per_run_gpu_hour=NEVER_YUAN,
+    )
 
 
 def _snapshot(job: ReplayJob, grid: ReplayWorld, slot_s: float) -> Snapshot:

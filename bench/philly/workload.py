@@ -32,7 +32,7 @@ LONGEST_S = 36 * 3600.0
 # Of the wishes, the share of jobs that has each.
 ORIGINS = {"beijing": 0.3, "shanghai": 0.25, "shenzhen": 0.2, "guangzhou": 0.15, "hangzhou": 0.1}
 DELAYS_S = {2 * 3600.0: 0.10, 8 * 3600.0: 0.45, 48 * 3600.0: 0.45}
-RTTS_MS: dict[float | None, float] = {12.0: 0.15, 20.0: 0.35, None: 0.5}
+RTTS_MS: dict[float | None, float] = {15.0: 0.15, 25.0: 0.35, None: 0.5}
 GREEN_SHARES: dict[float | None, float] = {None: 0.7, 0.35: 0.1, 0.5: 0.1, 0.6: 0.1}
 # Lognormal, in GB; at the job's origin.
 DATA_MEDIAN_GB, DATA_SIGMA, DATA_MOST_GB = math.e, 1.8, 2000.0

@@ -135,7 +135,7 @@ def test_known_bounds_to_four_digits(case: Case) -> None:
 def test_our_planner_finds_the_best_quarter_hours(case: Case) -> None:
     """Of every fourth task, to save time: the sum of the optima, to the last digit."""
     part = Case(case.tasks[::4], case.intensity)
-    found = account(part, planned(part, exact=True).runs)
+    found = account(part, planned(part, exact=True))
     assert found.carbon == pytest.approx(bounds.uninterrupted(part, HOUR // 4), rel=1e-9)
 
 
