@@ -69,13 +69,15 @@ def bound_rows(case: rules.Case) -> dict[str, tuple[float, float]]:
 def our_points(case: rules.Case, base: rules.Outcome) -> list[Point]:
     """Our planner without a limit of capacity: both knowledges, and dearer and dearer waits."""
     ways = {
-        "planner, exact, quarter hours": planned(case, exact=True),
+        EXACT: planned(case, exact=True),
         "planner, average, quarter hours": planned(case, exact=False),
         "planner, average, hours": planned(case, exact=False, slot_s=3600.0),
+        REPLAYED: replayed(case, exact=True),
+        "replay, average, quarter hours": replayed(case, exact=False),
     }
-    for wait in WAITS[1:]:
+    for wait in WAITS:
         ways[f"planner, exact, wait × {wait:g}"] = planned(case, exact=True, wait_per_cpu_h=wait)
-    return [relative(way, 0, rules.account(case, found.runs), base) for way, found in ways.items()]
+    return [relative(way, 0, rules.account(case, runs), base) for way, runs in ways.items()]
 
 
 def targets(
