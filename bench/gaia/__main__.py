@@ -16,7 +16,7 @@ from rich.table import Table
 
 from bench.gaia import bounds, frontier, policies, published, rules
 from bench.gaia.frontier import Point, relative
-from bench.gaia.planned import planned
+from bench.gaia.planned import planned, replayed
 from bench.gaia.reserved import Line, enclosing_lines
 from bench.report import RESULTS, machine
 
