@@ -175,6 +175,17 @@ def test_no_schedule_is_below_the_lines(case: Case, count: int, price: float) ->
     assert total == pytest.approx(base.carbon)
 
 
+def test_the_line_is_tight_where_one_of_two_jobs_must_buy() -> None:
+    """Both run at once, one of them on demand: all of the carbon at half of the cost."""
+    case = a_case([10_000] * 4, a_task(0, 0, HOUR, wait=0), a_task(1, 0, HOUR, wait=0))
+    base = account(case, policies.in_one_run(case, policies.no_wait))
+    (line,) = reserved.enclosing_lines(case, base.carbon, 1, [1.0])
+    assert line.least == pytest.approx(1.5, abs=5e-3)
+    assert line.least <= 1.5 + 1e-9
+    assert line.least_carbon(0.5) == pytest.approx(1.0, abs=5e-3)
+    assert line.least_cost(1.0) == pytest.approx(0.5, abs=5e-3)
+
+
 def test_a_clairvoyant_schedule_is_legal_and_near_its_bound(case: Case) -> None:
     part = Case(case.tasks[:150], case.intensity)
     base = account(part, policies.in_one_run(part, policies.no_wait))
