@@ -73,7 +73,9 @@ def _rows(path: Path) -> Iterator[Row]:
     )
     file, columns = str(path), [name.strip() for name in reader.fieldnames or ()]
     problems = [
-        Problem(file, 1, name, f"unknown column; {did_you_mean(name, COLUMNS)}, or drop it")
+        Problem(
+            file, 1, name, f"unknown column; drop it, or rename it: {did_you_mean(name, COLUMNS)}"
+        )
         for name in columns
         if name not in COLUMNS
     ]

@@ -71,7 +71,7 @@ HEAD = "id,submitted_at,duration_s,region"
     ("text", "line", "column", "told"),
     [
         ("", 1, "id", "is missing; add the column id"),
-        (f"{HEAD},gpu\n", 1, "gpu", "unknown column; did you mean 'gpus'?, or drop it"),
+        (f"{HEAD},gpu\n", 1, "gpu", "unknown column; drop it, or rename it: did you mean 'gpus'?"),
         (f"{HEAD},region\n", 1, "region", "is there twice; drop one"),
         (f"{HEAD}\na,0,60\n", 2, "region", "is empty; every row needs region"),
         (f"{HEAD}\na,0,60,x,y\n", 2, "", "has 5 cells for 4 columns"),
