@@ -13,6 +13,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from scheduler.domain.job import WorkerShape
 from scheduler.domain.remaining import run_s
 from scheduler.planner.plan import Placement
 from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot
@@ -35,16 +36,25 @@ class Start:
 
 
 class Options:
-    """The pools where each job may ever run, found once per job."""
+    """The pools where each job may ever run, found once per job; jobs alike share one tuple."""
 
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self._options: dict[str, tuple[Option, ...]] = {}
+        self._shapes: dict[str, int] = {}
+        self._known: dict[tuple[WorkerShape, int], int] = {}
 
     def of(self, job: PendingJob) -> tuple[Option, ...]:
         if job.id not in self._options:
             self._options[job.id] = self.fleet.options(job.spec)
         return self._options[job.id]
+
+    def shape(self, job: PendingJob) -> int:
+        """A number for what a gang needs: its workers, and what each of them does."""
+        if job.id not in self._shapes:
+            needs = (job.spec.per_worker, job.spec.workers)
+            self._shapes[job.id] = self._known.setdefault(needs, len(self._known))
+        return self._shapes[job.id]
 
 
 class Room:
@@ -57,8 +67,10 @@ class Room:
         self.free = _free(self._fleet, snapshot.running)
         self._levels: dict[str, _Levels] = {}
         self._carried_gb: dict[tuple[str, str, int], float] = defaultdict(float)
-        # Shapes that a pool had no room for: it will have none later in this round either.
-        self._full: set[tuple[object, int, int]] = set()
+        # Shapes that a pool, or all of a job's pools, had no room for: they will have none later
+        # in this round either. Long queues are passed over so.
+        self._full: set[tuple[int, int]] = set()
+        self._all_full: set[tuple[int, int]] = set()
         self._since_s = (snapshot.now_at - snapshot.start_at).total_seconds()
 
     def ready(self) -> list[PendingJob]:
@@ -72,15 +84,18 @@ class Room:
         ]
         return sorted(jobs, key=lambda job: (job.submitted_at, job.id))
 
-    def starts(self, job: PendingJob, options: Sequence[Option] | None = None) -> Iterator[Start]:
+    def starts(self, job: PendingJob, options: tuple[Option, ...] | None = None) -> Iterator[Start]:
         """The pools where a job could start now, in the order of the world, as they are asked for.
 
         Args:
-            options: look at these only.
+            options: look at these only; a tuple that outlives the round.
         """
-        spec = job.spec
-        for option in self._options.of(job) if options is None else options:
-            key = (spec.per_worker, spec.workers, option.pool.index)
+        spec, shape = job.spec, self._options.shape(job)
+        options = self._options.of(job) if options is None else options
+        if (shape, id(options)) in self._all_full:
+            return
+        for option in options:
+            key = (shape, option.pool.index)
             if key in self._full:
                 continue
             takes_s = option.stage_s + run_s(spec, job.done_s, option.speed)
@@ -91,6 +106,8 @@ class Room:
                 self._full.add(key)
             elif self._powered(job, option, takes_s) and self._linked(job, option):
                 yield Start(option, takes_s, fits)
+        if all((shape, option.pool.index) in self._full for option in options):
+            self._all_full.add((shape, id(options)))
 
     def take(self, job: PendingJob, start: Start, rows: Sequence[int]) -> Placement:
         """Starts a job now; ``rows[rank]`` is the node of each worker in the fleet."""

@@ -21,6 +21,7 @@ class SkyPilot:
     def __init__(self, options: Options) -> None:
         self._options = options
         self._chosen: dict[str, tuple[Option, ...]] = {}
+        self._same: dict[tuple[Option, ...], tuple[Option, ...]] = {}
 
     def place(self, snapshot: Snapshot) -> Decision:
         room, placements = Room(self._options, snapshot), []
@@ -44,8 +45,9 @@ class SkyPilot:
             return option.pool.it_kw(job.spec) * curve.integral(now_s, now_s + takes_s)
 
         cheapest_first = sorted(self._options.of(job), key=yuan)
-        return tuple(
+        pools = tuple(
             option
             for option in cheapest_first
             if option.pool.cluster == cheapest_first[0].pool.cluster
         )
+        return self._same.setdefault(pools, pools)
