@@ -49,7 +49,12 @@ def replay(
     world: Annotated[Path, typer.Option("--world", help="YAML file of clusters and prices.")],
     policy: Annotated[
         list[str] | None,
-        typer.Option("--policy", callback=lambda given: _known(given or []), help="Repeatable."),
+        typer.Option(
+            "--policy",
+            callback=lambda given: _known(given or []),
+            metavar="NAME",
+            help="Repeatable; see above.",
+        ),
     ] = None,
     gather_s: Annotated[
         float,
@@ -89,7 +94,7 @@ def replay(
     if show is Print.JSON:
         print(json.dumps(summary_of(comparison), indent=2, ensure_ascii=False), flush=True)
         return
-    output.show(render.table(comparison))
+    output.show(render.table(comparison, columns=output.console().width))
     _tell(trace, out)
 
 

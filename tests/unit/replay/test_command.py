@@ -45,15 +45,17 @@ def files(tmp_path: Path) -> list[str]:
     return ["--jobs", str(tmp_path / "jobs.csv"), "--world", str(tmp_path / "world.yaml")]
 
 
+@pytest.mark.parametrize("columns", [80, 120])
 def test_the_table_reads_as_approved(
+    columns: int,
     files: list[str],
     golden: Callable[[str, str], None],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setenv("COLUMNS", str(columns))
     assert main(["replay", *files, *POLICIES]) == exits.OK
-    golden("replay-140.txt", capsys.readouterr().out)
+    golden(f"replay-{columns}.txt", capsys.readouterr().out)
 
 
 def test_json_is_the_summary(
