@@ -68,7 +68,7 @@ def replay(
         Print, typer.Option("--output", "-o", help="json prints summary.json.")
     ] = Print.TABLE,
 ) -> None:
-    """Replay past jobs: what would they have cost here, under this policy or that?
+    """Replay past jobs under several policies and compare them.
 
     Policies: westward, fifo, least-allocated, most-allocated, cheapest-now, cheapest-window,
     skypilot. Without --policy all of them, side by side.
