@@ -60,7 +60,7 @@ def draw(paint: Callable[[], "Figure"]) -> str:
     with matplotlib.rc_context(STYLE):
         buffer = io.StringIO()
         canvas: Any = FigureCanvasSVG(paint())
-        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
+        canvas.print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     # The page decides on the width; the ids of several charts must not meet.
