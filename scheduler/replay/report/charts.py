@@ -63,7 +63,7 @@ def draw(paint: Callable[[], "Figure"]) -> str:
         canvas.print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    # The page decides on the width; the ids of several charts must not meet.
+    # The page decides on the size.
     return re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
 
 
