@@ -172,6 +172,7 @@ def utilisation(comparison: Comparison) -> "Figure":
             share,
             color=OURS if ours else FIRST_OTHER if emphasised else "#cbd5e1",
             linewidth=1.8 if ours else 1.1 if emphasised else 0.8,
+            zorder=4 if ours else 3 if emphasised else 2,
             label=title(outcome.policy) if emphasised else None,
         )
     if len(drawn) > 2:
