@@ -53,11 +53,12 @@ def replayed(case: Case, *, exact: bool) -> list[Run]:
     """The runs of a whole replay, with a round for every arrival and every end."""
     place = world.load(WORLD)
     trace = gaia.read(DATA / TRACE, start_at=START_AT, exact=exact)
+    here = {task.id for task in case.tasks}
     outcome = replay(
         ReplayCase(
             name="gaia",
             world=place.world,
-            jobs=trace.jobs,
+            jobs=tuple(job for job in trace.jobs if int(job.id) in here),
             start_at=START_AT,
             slot_s=QUARTER_S,
             horizon_slots=int(gaia.LONG_WAIT_S // QUARTER_S) + 2,

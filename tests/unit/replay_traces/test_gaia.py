@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.gaia import bounds, policies, published, reserved, rules
 from bench.gaia.clairvoyant import Aim, schedule
-from bench.gaia.planned import planned
+from bench.gaia.planned import planned, replayed
 from bench.gaia.rules import TICKS_PER_HOUR, UNIT, Case, Run, Task, account
 from scheduler.replay.traces import gaia
 from scheduler.replay.traces.trace import ReplayInputError
@@ -137,6 +137,13 @@ def test_our_planner_finds_the_best_quarter_hours(case: Case) -> None:
     part = Case(case.tasks[::4], case.intensity)
     found = account(part, planned(part, exact=True))
     assert found.carbon == pytest.approx(bounds.uninterrupted(part, HOUR // 4), rel=1e-9)
+
+
+def test_a_whole_replay_starts_at_quarter_hours_and_at_what_happens(case: Case) -> None:
+    part = Case(case.tasks[::40], case.intensity)
+    found = account(part, replayed(part, exact=True))
+    least, most = bounds.uninterrupted(part), bounds.uninterrupted(part, HOUR // 4)
+    assert least <= found.carbon <= most * (1 + 1e-9)
 
 
 @st.composite
