@@ -23,7 +23,7 @@ from bench.report import RESULTS, machine
 NAME = "gaia"
 RESERVED = 9
 # The paper's point with nine reserved CPUs: what is to be dominated.
-POINT_CARBON, POINT_COST = 0.854406, 0.713684
+POINT_CARBON, POINT_COST, POINT_WAIT_H = 0.854406, 0.713684, 2.644
 AVERAGE_CARBON = 0.6837
 # Carbon that an hour's wait of one CPU is worth, from little to much.
 WAITS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
@@ -88,11 +88,8 @@ def targets(
     average = {p.way: p for p in ours if "average" in p.way}
     least_carbon = max(line.least_carbon(POINT_COST) for line in lines)
     least_cost = max(line.least_cost(POINT_CARBON) for line in lines)
-    winners = [point for point in beyond if point.dominates(POINT_CARBON, POINT_COST)]
-    best = min(winners, key=lambda point: point.carbon, default=None)
-    told = "none found"
-    if best is not None:
-        told = f"{best.way}: carbon {best.carbon:.4f} at {best.cost:.4f}, wait {best.wait_h:.2f} h"
+    two = [point for point in beyond if point.dominates(POINT_CARBON, POINT_COST)]
+    three = [point for point in two if point.dominates(POINT_CARBON, POINT_COST, POINT_WAIT_H)]
     return {
         "exact lengths within 0.01 % of 345.1300, not below 344.0284": "; ".join(
             f"{way} {carbon:.4f} ({carbon / published.BOUND_QUARTER_HOUR - 1:+.4%}), "
@@ -102,10 +99,18 @@ def targets(
         f"average lengths at most {AVERAGE_CARBON}": "; ".join(
             f"{way} {point.carbon:.6f}, wait {point.wait_h:.3f} h" for way, point in average.items()
         ),
-        f"R = 9: carbon ≤ {POINT_CARBON} at cost ≤ {POINT_COST}": told,
+        f"R = 9: carbon ≤ {POINT_CARBON} at cost ≤ {POINT_COST}": _least_carbon(two),
+        f"the same, with a mean wait ≤ {POINT_WAIT_H} h": _least_carbon(three),
         f"R = 9: least carbon at cost ≤ {POINT_COST}": f"proven ≥ {least_carbon:.4f}",
         f"R = 9: least cost at carbon ≤ {POINT_CARBON}": f"proven ≥ {least_cost:.4f}",
     }
+
+
+def _least_carbon(points: list[Point]) -> str:
+    if not points:
+        return "none found"
+    best = min(points, key=lambda point: point.carbon)
+    return f"{best.way}: carbon {best.carbon:.4f} at {best.cost:.4f}, wait {best.wait_h:.2f} h"
 
 
 def _within(carbon: float) -> bool:

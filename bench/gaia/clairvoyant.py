@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.gaia.reserved import QUARTER_TICKS, Floats, corners_of
-from bench.gaia.rules import UNIT, Case, Ints, Run, Task
+from bench.gaia.rules import TICKS_PER_HOUR, UNIT, Case, Ints, Run, Task
 
 PASSES = 5
 # More than any job's carbon and cost together.
@@ -20,12 +20,16 @@ ROBBING = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """Least carbon + price × cost, both relative to the base; no start after tick ``last``."""
+    """Least carbon + price × cost + wait × mean wait, no start after tick ``last``.
+
+    Carbon and cost are relative to the base, ``wait`` is per hour.
+    """
 
     base_carbon: float
     reserved: int
     price: float
     last: int
+    wait: float = 0.0
 
 
 @dataclass(slots=True)
@@ -102,7 +106,8 @@ def _place(case: Case, state: _State, j: int, aim: Aim, choice: _Choice) -> None
     robs = ~fits & (state.free[begin] >= task.cpus)
     billed = np.where(fits, np.minimum(choice.rent, task.length), task.length) * task.cpus
     emitted = task.cpus * (case.prefix[end] - case.prefix[begin]) / UNIT / aim.base_carbon
-    best = int(np.argmin(emitted + choice.price * billed + ROBBING * robs))
+    waits = aim.wait / TICKS_PER_HOUR / len(case.tasks) * (begin - task.arrival)
+    best = int(np.argmin(emitted + choice.price * billed + waits + ROBBING * robs))
     state.start[j], state.holds[j] = begin[best], fits[best]
 
 

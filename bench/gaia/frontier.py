@@ -2,25 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from bench.gaia.clairvoyant import Aim, schedule
-from bench.gaia.policies import carbon_time, in_one_run, no_wait
+from bench.gaia.policies import all_wait, carbon_time, in_one_run, no_wait
 from bench.gaia.reserved import (
     FIRST_PRICE,
     LAST_START_TICKS,
     STEPS,
+    Floats,
     Line,
     bound,
     corners,
     quarters_of,
 )
-from bench.gaia.rules import Case, Outcome, Run, account
+from bench.gaia.rules import Case, Outcome, account
 
 # Of cost against carbon, both relative to NoWait: from carbon alone to cost alone.
 PRICES = (0.02, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0, 3.0, 6.0)
+# Of an hour's mean wait against carbon, and for which prices of cost.
+WAITS = (0.0, 0.01, 0.02, 0.04, 0.08)
+WAITING_PRICES = (0.7, 1.0, 1.5)
 # Hours after the last arrival until which schedules may start their last job.
 LAST_H = (1, 12, 23)
 
@@ -35,8 +40,8 @@ class Point:
     cost: float
     wait_h: float
 
-    def dominates(self, carbon: float, cost: float) -> bool:
-        return self.carbon <= carbon and self.cost <= cost
+    def dominates(self, carbon: float, cost: float, wait_h: float = np.inf) -> bool:
+        return self.carbon <= carbon and self.cost <= cost and self.wait_h <= wait_h
 
 
 def relative(way: str, reserved: int, found: Outcome, base: Outcome) -> Point:
@@ -51,33 +56,47 @@ def relative(way: str, reserved: int, found: Outcome, base: Outcome) -> Point:
 
 
 def clairvoyant_points(case: Case, base: Outcome, reserved: int) -> list[Point]:
-    """For every price of cost the best schedule found."""
+    """For every price of cost, and of the wait, the best schedule found."""
     last_arrival = max(task.arrival for task in case.tasks)
     points = []
     for price in PRICES:
-        tries: list[Point] = []
-        for hours in LAST_H:
-            last = last_arrival + hours * LAST_START_TICKS
-            _, prices = bound(
-                corners(case, base.carbon, last),
-                reserved=reserved,
-                price=price,
-                earliest_last=last - LAST_START_TICKS,
-                prices=np.full(quarters_of(case), FIRST_PRICE),
-                steps=STEPS,
-            )
-            aim = Aim(base_carbon=base.carbon, reserved=reserved, price=price, last=last)
-            runs: list[Run] = schedule(case, aim, prices)
-            name = f"clairvoyant, cost × {price:g}"
-            tries.append(relative(name, reserved, account(case, runs, reserved), base))
-        points.append(min(tries, key=lambda point: point.carbon + price * point.cost))
+        ends = [last_arrival + hours * LAST_START_TICKS for hours in LAST_H]
+        prices = [_prices(case, base, reserved, price, last) for last in ends]
+        for wait in WAITS if price in WAITING_PRICES else (0.0,):
+            name = f"clairvoyant, cost × {price:g}" + (f", wait × {wait:g}" if wait else "")
+            tries: list[Point] = []
+            for last, worth in zip(ends, prices, strict=True):
+                aim = Aim(
+                    base_carbon=base.carbon, reserved=reserved, price=price, last=last, wait=wait
+                )
+                found = account(case, schedule(case, aim, worth), reserved)
+                tries.append(relative(name, reserved, found, base))
+            points.append(min(tries, key=partial(_score, price, wait)))
     return points
+
+
+def _score(price: float, wait: float, point: Point) -> float:
+    return point.carbon + price * point.cost + wait * point.wait_h
+
+
+def _prices(case: Case, base: Outcome, reserved: int, price: float, last: int) -> Floats:
+    """What a reserved CPU is worth by the bound, per quarter hour."""
+    _, prices = bound(
+        corners(case, base.carbon, last),
+        reserved=reserved,
+        price=price,
+        earliest_last=last - LAST_START_TICKS,
+        prices=np.full(quarters_of(case), FIRST_PRICE),
+        steps=STEPS,
+    )
+    return prices
 
 
 def paper_points(case: Case, base: Outcome, reserved: int) -> list[Point]:
     """The paper's policies between the ones whose numbers are published."""
     ways = {
         "NoWait": (no_wait, False),
+        "AllWait-Threshold": (all_wait, True),
         "Carbon-Time (average length)": (carbon_time(exact=False), False),
         "Carbon-Time (exact length)": (carbon_time(exact=True), False),
         "RES-First-Carbon-Time": (carbon_time(exact=False), True),
