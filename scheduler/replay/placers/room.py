@@ -65,7 +65,9 @@ class Room:
         self._fleet = options.fleet
         self._snapshot = snapshot
         self.free = _free(self._fleet, snapshot.running)
+        # Built only for sites where a limit or a green share asks for them.
         self._levels: dict[str, _Levels] = {}
+        self._taken: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
         self._carried_gb: dict[tuple[str, str, int], float] = defaultdict(float)
         # Shapes that a pool, or all of a job's pools, had no room for: they will have none later
         # in this round either. Long queues are passed over so.
@@ -116,9 +118,11 @@ class Room:
         amounts = (shape.gpus, shape.cpus, shape.memory_gb)
         np.subtract.at(self.free, np.array(rows), np.array(amounts, dtype=np.float64))
         share, it_kw = spec.min_green_share or 0.0, pool.it_kw(spec)
-        levels = self._site(pool.cluster)
         span = self._span(start.run_s)
-        levels.add(span, it_kw, share)
+        held_kw = share * it_kw * self._site(pool.cluster).pue_most(span) if share else 0.0
+        self._taken[pool.cluster].append((span, it_kw, share))
+        if pool.cluster in self._levels:
+            self._levels[pool.cluster].add([(span, it_kw, share)])
         for key, gb in self._crossing(job, start.option):
             self._carried_gb[key] += gb
         began_s = self._snapshot.now_at.timestamp()
@@ -135,7 +139,7 @@ class Room:
             nodes=tuple(self._fleet.nodes[row].id for row in rows),
             energy_kwh=kwh,
             green_kwh=share * kwh,
-            green_held_kw=share * it_kw * float(levels.pue[: span + 1].max()),
+            green_held_kw=held_kw,
             cost_yuan=it_kw * curves.yuan.integral(began_s, began_s + start.run_s),
             carbon_kg=(1 - share) * kwh * site.grid_carbon_g_per_kwh / 1000,
         )
@@ -203,7 +207,9 @@ class Room:
 
     def _site(self, cluster: str) -> "_Levels":
         if cluster not in self._levels:
-            self._levels[cluster] = _Levels(self._fleet, cluster, self._snapshot)
+            levels = _Levels(self._fleet, cluster, self._snapshot)
+            levels.add(self._taken[cluster])
+            self._levels[cluster] = levels
         return self._levels[cluster]
 
 
@@ -212,23 +218,34 @@ class _Levels:
     to be green; shapes (slots,)."""
 
     def __init__(self, fleet: Fleet, cluster: str, snapshot: Snapshot) -> None:
-        self._curves, self._snapshot = fleet.curves[cluster], snapshot
+        self._curves, self._slot_s = fleet.curves[cluster], snapshot.slot_s
+        self._start_s = snapshot.start_at.timestamp()
         spans = []
         for attempt in snapshot.running:
             if attempt.cluster == cluster:
-                end_s = (attempt.expected_end_at - snapshot.start_at).total_seconds()
+                end_s = attempt.expected_end_at.timestamp() - self._start_s
                 span = max(1, math.ceil((end_s - TOUCH_S) / snapshot.slot_s))
                 kw = fleet.run_kw(attempt.spec, attempt.nodes)
                 spans.append((span, kw, attempt.spec.min_green_share or 0.0))
-        self._sample(max([snapshot.slots, *(span for span, _, _ in spans)]))
-        for span, kw, share in spans:
-            self.add(span, kw, share)
+        self._sample(snapshot.slots)
+        self.add(spans)
 
-    def add(self, span: int, kw: float, share: float) -> None:
-        """Enters a run over the first slots."""
+    def add(self, spans: Sequence[tuple[int, float, float]]) -> None:
+        """Enters runs over their first slots, with their power and green share."""
+        if not spans:
+            return
+        until, kw, share = np.array(spans, dtype=np.float64).T
+        last = until.astype(np.int64) - 1
+        self.reach(int(last.max()) + 1)
+        for level, amount in ((self.kw, kw), (self.held_kw, kw * share)):
+            ending = np.bincount(last, weights=amount, minlength=len(level))
+            # What runs in a slot is all that ends in it or later.
+            np.add(level, np.cumsum(ending[::-1])[::-1], out=level)
+
+    def pue_most(self, span: int) -> float:
+        """The highest PUE of the first slots."""
         self.reach(span)
-        self.kw[:span] += kw
-        self.held_kw[:span] += kw * share
+        return float(self.pue[:span].max())
 
     def reach(self, slots: int) -> None:
         """Looks at so many slots at least."""
@@ -239,7 +256,7 @@ class _Levels:
 
     def _sample(self, slots: int) -> None:
         steps = np.arange(slots, dtype=np.float64)
-        times_s = self._snapshot.start_at.timestamp() + steps * self._snapshot.slot_s
+        times_s = self._start_s + steps * self._slot_s
         self.pue: Floats = self._curves.pue.at(times_s)
         self.green_kw: Floats = self._curves.green_kw.at(times_s)
         self.kw: Floats = np.zeros(slots)
