@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "nodes": ("nodes", "List the hosts of the clusters."),
     "placements": ("placements", "List what is placed where, at what cost and how green."),
     "rounds": ("rounds", "List planning rounds, newest first."),
+    "replay": ("replay", "Replay past jobs under several policies and compare them."),
     "scheduler": ("scheduler", "Run the scheduler."),
     "agent": ("agent", "Run the agent of a host."),
     "gateway": ("gateway", "Run the responder of an origin region."),
