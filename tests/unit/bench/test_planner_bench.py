@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.instances import SIZES, Instance, Mode, Recipe, Size, build
+from bench.instances import SIZES, Instance, Recipe
 from bench.planner.__main__ import asked, everything, options_of, run
 from bench.planner.baselines import RULES, Schedule, cheapest_now, first_fit, schedule
-from bench.planner.case import measured, schedule_of
+from bench.planner.case import schedule_of
 from bench.planner.grid import Grid
 from bench.planner.result import Case, Failure, Results, read, write
 from bench.planner.rounds import moved_share, next_round
@@ -22,25 +22,7 @@ from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.pipeline import plan
 from scheduler.planner.plan import Placement, Plan
 from scheduler.planner.snapshot import Snapshot
-
-TINY = Size(name="tiny", jobs=60, nodes=12, slots=12, slot_s=3600.0, clusters=3, pools=4)
-FULL = Recipe(size=TINY, mode=Mode.BACKLOG, load=1.5)
-
-
-@pytest.fixture(scope="module")
-def full() -> Instance:
-    """An instance that asks for more than there is."""
-    return build(FULL)
-
-
-@pytest.fixture(scope="module")
-def full_plan(full: Instance) -> Plan:
-    return plan(full.snapshot)
-
-
-@pytest.fixture(scope="module")
-def case() -> Case:
-    return measured(FULL)
+from tests.unit.bench.conftest import TINY
 
 
 def told_as_plan(grid: Grid, made: Schedule) -> Plan:
