@@ -59,7 +59,9 @@ def planned(snapshot: Snapshot) -> tuple[Plan, Round, float]:
     _forget_peak()
     made, wall_s, cpu_s, stages = timed(snapshot)
     peak_mb = _memory_mb("VmHWM")
+    began_s = time.perf_counter()
     objections = check(snapshot, made)
+    checked_s = time.perf_counter() - began_s
     outcomes = [told.outcome for told in made.explanations]
     figures = Round(
         jobs=len(snapshot.jobs),
@@ -74,6 +76,7 @@ def planned(snapshot: Snapshot) -> tuple[Plan, Round, float]:
         fragmented=sum(
             told.reason.code is ReasonCode.GANG_FRAGMENTED for told in made.explanations
         ),
+        checked_s=checked_s,
         objections=len(objections),
         first_objections=objections[:OBJECTIONS_TOLD],
         moved_share=moved_share(snapshot, made) if snapshot.previous else None,

@@ -25,8 +25,8 @@ class Stage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
     """One plan. ``fragmented`` counts the jobs that were to start now and whose nodes did not lie
-    together; ``objections`` are the checker's, of which the first are told. ``moved_share`` is
-    None for a round that has none before it."""
+    together; ``objections`` are the checker's, of which the first are told, and which took
+    ``checked_s``. ``moved_share`` is None for a round that has none before it."""
 
     jobs: int
     wall_s: float
@@ -38,6 +38,7 @@ class Round:
     starts_now: int
     starts_later: int
     fragmented: int
+    checked_s: float
     objections: int
     first_objections: Sequence[str]
     moved_share: float | None = None

@@ -48,12 +48,15 @@ def rounds(cases: Sequence[Case]) -> Table:
 
 
 def stages(cases: Sequence[Case]) -> Table:
-    """Where the processor time of the cold plans goes."""
+    """Where the processor time of the cold plans goes, and the real time around them."""
     table = Table(title="Stages, ms of processor time", title_justify="left")
     table.add_column("instance", no_wrap=True)
     table.add_column("stages")
+    for name in ("first plan s", "checked s", "handed over s"):
+        table.add_column(name, justify="right")
     for case in cases:
-        table.add_row(str(case.recipe), _stages(case.cold))
+        around_s = (case.first_plan_s, case.cold.checked_s, case.handed_over_s)
+        table.add_row(str(case.recipe), _stages(case.cold), *(f"{s:.2f}" for s in around_s))
     return table
 
 
