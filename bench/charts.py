@@ -58,6 +58,7 @@ STYLE: dict[Any, Any] = {
     # The same figures always make the same file.
     "svg.hashsalt": "westward",
 }
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 # The load and the chunk at which sizes are compared.
 LOAD, CHUNK = 0.65, 8
 
@@ -258,7 +259,7 @@ def main() -> int:
             if figure is None:
                 print(f"{name}: nothing was measured that it shows")
                 continue
-            figure.savefig(IMAGES / f"{name}.svg", metadata={"Date": None})
+            figure.savefig(IMAGES / f"{name}.svg", metadata=NO_METADATA)
             print(f"docs/img/{name}.svg")
     return 0
 

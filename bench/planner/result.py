@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from bench.instances import Recipe
+from bench.instances import Mode, Recipe
 from bench.report import RESULTS
 
 FILE = RESULTS / "planner.json"
@@ -125,7 +125,7 @@ RESULTS_FILE = TypeAdapter(Results)
 
 def rank(recipe: Recipe) -> tuple[object, ...]:
     """The order in which recipes are told."""
-    return (recipe.size.jobs, recipe.mode, recipe.chunk, recipe.load, recipe.seed)
+    return (recipe.size.jobs, [*Mode].index(recipe.mode), recipe.chunk, recipe.load, recipe.seed)
 
 
 def read(path: Path = FILE) -> Results | None:

@@ -231,8 +231,8 @@ def test_a_missed_target_is_told_with_its_figures(case: Case) -> None:
 
 def test_the_command_line_names_the_cases() -> None:
     assert [str(recipe) for recipe in asked(options_of(["--sizes", "S", "--chunks", "8"]))] == [
-        "S backlog chunk 8 load 0.65 seed 1",
         "S flow chunk 8 load 0.65 seed 1",
+        "S backlog chunk 8 load 0.65 seed 1",
     ]
     recipes = list(everything())
     assert len(set(recipes)) == len(recipes)
