@@ -7,7 +7,7 @@ UV_VERSION := 0.13.8
 export RAY_USAGE_STATS_ENABLED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow chaos lint format proto lock clean
+.PHONY: help setup demo test test-slow bench-report chaos lint format proto lock clean
 
 help: ## what can be made
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -35,8 +35,11 @@ test: setup ## all tests but the slow ones
 test-slow: setup ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
 
-bench-%: setup ## a bench (bench-submit, bench-dispatch, bench-array, bench-logs): prints a table, writes bench/results/
-	@$(BIN)/python -m bench.$*
+bench-%: setup ## a bench (bench-submit, bench-dispatch, bench-array, bench-logs, bench-planner): prints a table, writes bench/results/; ARGS for its options
+	@$(BIN)/python -m bench.$* $(ARGS)
+
+bench-report: setup ## the charts in docs/img/, from bench/results/
+	@$(BIN)/python -m bench.charts
 
 chaos: setup ## real parts, real faults, minutes long: CHAOS_FAULTS, CHAOS_JOBS, CHAOS_SEED, CHAOS_MINUTES
 	@GRPC_ENABLE_FORK_SUPPORT=0 $(BIN)/python -m tests.chaos
