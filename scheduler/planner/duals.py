@@ -14,7 +14,7 @@ import numpy as np
 
 from policies.scene import Floats, Ints
 from scheduler.planner.kernels.loads import usage
-from scheduler.planner.kernels.pricing import best_options, sums_at
+from scheduler.planner.kernels.pricing import best_options, shortlist, sums_at
 from scheduler.planner.model import Model
 
 # The first step, in reference prices per whole excess; it halves after STEP_TIME passes.
@@ -52,7 +52,6 @@ class Market:
         free_per_pair: what the cheapest start of each pair costs at no prices, (m,).
         active: the classes that have a start at all.
         starts: in how many slots each pair may start, (m,).
-        passes: how often all classes have been asked, samples in proportion.
     """
 
     def __init__(self, model: Model) -> None:
@@ -60,7 +59,6 @@ class Market:
         everyone = np.arange(len(problem.classes))
         self.free_per_pair = np.full(len(problem.pairs), np.inf)
         none = np.zeros(problem.capacity.shape)
-        self.passes = 0.0
         self.free = self.choose(none, everyone, self.free_per_pair)
         self.active = np.flatnonzero(self.free.pair >= 0)
         span = problem.pairs["last"].astype(np.int64) - problem.pairs["first"] + 1
@@ -84,15 +82,22 @@ class Market:
         np.divide(yuan, total, out=worth, where=total > 0)
         return np.asarray(worth[model.family][:, None])
 
-    def choose(self, prices: Floats, which: Ints, per_pair: Floats | None = None) -> Choices:
-        """The choices of some classes; ``per_pair`` takes each pair's least cost."""
+    def choose(
+        self,
+        prices: Floats,
+        which: Ints,
+        per_pair: Floats | None = None,
+        *,
+        listed: bool = False,
+    ) -> Choices:
+        """The choices of some classes, if told so among their listed pairs; ``per_pair`` takes each
+        pair's least cost."""
         n = len(which)
-        self.passes += n / max(len(self.problem.classes), 1)
         pair, slot = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
         made = Choices(pair, slot, np.empty(n))
         room = np.empty(0) if per_pair is None else per_pair
         sums = sums_at(self.problem, prices)
-        best_options(self.problem, sums, which, pair, slot, made.yuan, room)
+        best_options(self.problem, sums, which, pair, slot, made.yuan, room, listed)
         return made
 
     def bound_yuan(self, prices: Floats, yuan: Floats, which: Ints, times: Floats) -> float:
@@ -105,26 +110,29 @@ class Market:
         """Nothing, but the full price where an elastic row has no capacity at all."""
         return np.where((self._capacity <= 0) & np.isfinite(self._ceiling), self._ceiling, 0.0)
 
+    def list_best(self, per_pair: Floats, most: int) -> None:
+        """Lists the pairs of each class that cost least, (m,)."""
+        shortlist(self.problem, per_pair, most)
+
     def climb(
-        self, start: Floats, passes: int, *, folds: int = 1, close_to: float | None = None
+        self, start: Floats, passes: int, *, folds: int = 1, listed: bool = False, before: int = 0
     ) -> Duals:
         """Prices after so many passes, each over one of so many folds of the classes in turn.
 
         Args:
-            close_to: a plan's objective; a bound CLOSE to it is good enough.
+            listed: whether only listed pairs are looked at.
+            before: passes that have been made: steps go on from there.
         """
         prices, momentum = start.copy(), np.zeros_like(start)
         best = Duals(start, -np.inf)
         scale = 1 / np.maximum(self._capacity, 1.0)
-        samples = self._samples(folds)
+        samples, whole = self._samples(folds), folds == 1 and not listed
         for n in range(passes):
             which, times = samples[n % folds]
-            choices = self.choose(prices, which)
+            choices = self.choose(prices, which, listed=listed)
             bound = self.bound_yuan(prices, choices.yuan, which, times)
-            if folds == 1 and bound > best.bound_yuan:
+            if whole and bound > best.bound_yuan:
                 best = Duals(prices.copy(), bound)
-                if close_to is not None and close_to - bound <= CLOSE * abs(close_to):
-                    break
             stays = choices.yuan < self.problem.classes["unplaced_yuan"][which]
             pair = np.where(stays, choices.pair, -1)
             used = usage(self.problem, pair, choices.slot, times)
@@ -134,10 +142,10 @@ class Market:
             excess[(prices <= 0) & (excess < 0)] = 0.0
             momentum *= MOMENTUM
             momentum += (1 - MOMENTUM) * excess
-            step = STEP_FIRST / (1 + n / STEP_TIME)
+            step = STEP_FIRST / (1 + (before + n) / STEP_TIME)
             prices += step * self._reference * momentum
             np.clip(prices, 0.0, self._ceiling, out=prices)
-        return best if folds == 1 else Duals(prices, -np.inf)
+        return best if whole else Duals(prices, -np.inf)
 
     def certify(self, prices: Floats, per_pair: Floats | None = None) -> tuple[float, Floats]:
         """The bound of prices, and what each class's choice costs at them (K,)."""

@@ -1,8 +1,8 @@
 """The plan itself: jobs into what is left at shadow prices, then to where they cost less.
 
-Long runs choose first: they need room for the longest time, and what they leave suits short ones.
-Who comes away with nothing, or far from what the prices promise, chooses earlier the next time
-(squeaky wheel optimisation: Joslin and Clements 1999).
+Those choose first that need most of the time they may use: what they leave suits the others. Who
+comes away with nothing chooses earlier the next time (squeaky wheel optimisation: Joslin and
+Clements 1999).
 """
 
 from collections.abc import Callable
@@ -12,17 +12,22 @@ import numpy as np
 
 from policies.scene import Floats, Ints
 from scheduler.planner.duals import CLOSE, Duals, Market
+from scheduler.planner.kernels.loads import rents
 from scheduler.planner.kernels.placing import improve, insert
 from scheduler.planner.kernels.pricing import sums_at
 from scheduler.planner.model import Model
 from scheduler.planner.neighbourhoods import Neighbourhoods
-from scheduler.planner.places import Places, Residual, nowhere, objective_yuan
+from scheduler.planner.places import Places, Residual, costs_yuan, nowhere, objective_yuan
 
 # Moves that gain less, in yuan, are not worth the change.
 GAIN_LEAST_YUAN = 1e-6
 # So many pairs are asked at once when prices are sought; where there are more, in turns.
 PAIRS_AT_ONCE = 20_000
 FOLDS_MOST = 10
+# Where there are more, what CP-SAT could see of them at a time is not worth its work.
+PAIRS_EXACT = 500_000
+# Pairs of a class that are looked at closely.
+LISTED = 8
 # A gap that CP-SAT is not asked to narrow where it cannot see all options.
 GOOD = 2e-2
 # How far ahead of others those move that were left without a place.
@@ -36,7 +41,9 @@ class Budget:
     Attributes:
         dual_passes: times that the jobs, or a fold of them, are asked for the shadow prices.
         tries: orders in which jobs are placed, each from what the one before left out.
-        sweeps: passes of single moves over all jobs.
+        tries_looks: pairs looked at for that in all, after which no other try begins.
+        sweeps: passes of single moves over all jobs, those first that lose most.
+        looks: pairs that such moves may look at in all.
         exact_options: up to so many options in all, CP-SAT plans everything at once, above it one
             neighbourhood after another; 0 leaves it out.
         exact_work: CP-SAT's deterministic time, about seconds of one core.
@@ -45,7 +52,9 @@ class Budget:
 
     dual_passes: int = 60
     tries: int = 12
+    tries_looks: int = 2_000_000
     sweeps: int = 3
+    looks: int = 400_000
     exact_options: int = 2000
     exact_work: float = 0.1
     explained: int = 50
@@ -88,34 +97,49 @@ def search(model: Model, budget: Budget, done: Callable[[str], None]) -> Searche
     prices = market.first_prices()
     if not len(market.active):
         return Searched(nowhere(model), Duals(prices, 0.0), market.active)
-    folds = min(max(len(model.problem.pairs) // PAIRS_AT_ONCE, 1), FOLDS_MOST)
-    prices = market.climb(prices, budget.dual_passes, folds=folds).prices
     per_pair = np.full(len(model.problem.pairs), np.inf)
+    prices = _prices(model, market, budget.dual_passes, per_pair)
     bound, least = market.certify(prices, per_pair)
     duals = Duals(prices, bound)
     done("duals")
-    best = squeaky(model, market, Guide(duals, per_pair, least), budget.tries)
+    guide = Guide(duals, per_pair, least)
+    best = squeaky(model, market, guide, budget)
     done("insert")
     if best.yuan - duals.bound_yuan > CLOSE * abs(best.yuan):
-        best = swept(model, market, best, budget.sweeps)
+        best = swept(model, market, guide, best, budget)
         done("sweep")
     few = int(market.starts.sum()) <= budget.exact_options
     wide = best.yuan - duals.bound_yuan > (CLOSE if few else GOOD) * abs(best.yuan)
-    if budget.exact_options and wide:
+    if budget.exact_options and wide and len(per_pair) <= PAIRS_EXACT:
         near = Neighbourhoods(model, market, prices, least)
         found = near.improve(
             best.places, best.yuan, options=budget.exact_options, work=budget.exact_work
         )
-        best = swept(model, market, Found(found.places, found.yuan), budget.sweeps)
+        best = swept(model, market, guide, Found(found.places, found.yuan), budget)
         duals = Duals(prices, max(bound, found.bound_yuan))
         done("exact")
     return Searched(best.places, duals, market.active)
 
 
-def inserted(model: Model, market: Market, guide: Guide, order: Ints) -> Found:
-    """Places jobs in an order of their classes, each at its cheapest start at prices that fits."""
+def _prices(model: Model, market: Market, passes: int, per_pair: Floats) -> Floats:
+    """Shadow prices: with twice the passes where pairs are few; where they are many, roughly by
+    small samples first, then by larger ones among the best pairs of each class."""
+    start, pairs = market.first_prices(), len(model.problem.pairs)
+    if pairs <= PAIRS_AT_ONCE:
+        return market.climb(start, 2 * passes).prices
+    folds = min(pairs // PAIRS_AT_ONCE, FOLDS_MOST)
+    rough = passes // 3
+    prices = market.climb(start, rough, folds=4 * folds).prices
+    market.certify(prices, per_pair)
+    market.list_best(per_pair, LISTED)
+    return market.climb(prices, passes, folds=folds, listed=True, before=rough // 2).prices
+
+
+def inserted(model: Model, market: Market, guide: Guide, order: Ints, work: Ints) -> Found:
+    """Places jobs in an order of their classes, each at its cheapest start at prices that fits;
+    ``work`` (1,) counts the pairs that are looked at."""
     places, left = nowhere(model), model.problem.capacity.copy()
-    sums, work = sums_at(model.problem, guide.duals.prices), np.zeros(1, dtype=np.int64)
+    sums = sums_at(model.problem, guide.duals.prices)
     insert(
         model.problem,
         sums,
@@ -130,44 +154,58 @@ def inserted(model: Model, market: Market, guide: Guide, order: Ints) -> Found:
     return Found(places, objective_yuan(model, places, market.active))
 
 
-def swept(model: Model, market: Market, found: Found, sweeps: int) -> Found:
-    """Moves jobs one by one to where they cost less, until none gains or sweeps run out."""
+def swept(model: Model, market: Market, guide: Guide, found: Found, budget: Budget) -> Found:
+    """Moves jobs one by one to where they cost less, until none gains or the budget is spent; those
+    first that lose most against what the prices promise them."""
     problem, places = model.problem, found.places.copy()
     left = Residual(model, places).left
     sums = sums_at(problem, np.zeros(problem.capacity.shape))
-    jobs = np.flatnonzero(np.isin(places.klass, market.active))
     work = np.zeros(1, dtype=np.int64)
-    for _ in range(sweeps):
+    for _ in range(budget.sweeps):
+        lost = losses_yuan(model, guide, places)
+        jobs = np.flatnonzero((lost > GAIN_LEAST_YUAN) & np.isin(places.klass, market.active))
         moved = improve(
             problem,
             sums,
             left,
             market.free_per_pair,
-            jobs,
+            jobs[np.argsort(-lost[jobs], kind="stable")],
             places.klass,
             places.pair,
             places.slot,
             GAIN_LEAST_YUAN,
             work,
+            budget.looks,
         )
-        if not moved:
+        if not moved or work[0] >= budget.looks:
             break
     return Found(places, objective_yuan(model, places, market.active))
 
 
-def squeaky(model: Model, market: Market, guide: Guide, tries: int) -> Found:
+def losses_yuan(model: Model, guide: Guide, places: Places) -> Floats:
+    """What each job's place costs above its class's cheapest option, at shadow prices; (N,)."""
+    problem, placed = model.problem, np.flatnonzero(places.pair >= 0)
+    yuan = model.unplaced_yuan[places.klass]
+    pair, slot = places.pair[placed], places.slot[placed]
+    yuan[placed] = costs_yuan(model, pair, slot)
+    yuan[placed] += rents(problem, guide.duals.prices * problem.profile, pair, slot)
+    return yuan - np.minimum(guide.least, model.unplaced_yuan)[places.klass]
+
+
+def squeaky(model: Model, market: Market, guide: Guide, budget: Budget) -> Found:
     """The best of several insertions."""
-    active, bound = market.active, guide.duals.bound_yuan
-    rank = _longest(model)[active]
+    active, bound, work = market.active, guide.duals.bound_yuan, np.zeros(1, dtype=np.int64)
+    rank = _tightness(model)[active]
     best: Found | None = None
-    for _ in range(tries):
+    for _ in range(budget.tries):
         order = active[np.argsort(-rank, kind="stable")]
-        found = inserted(model, market, guide, order)
+        found = inserted(model, market, guide, order, work)
         if best is None or found.yuan < best.yuan:
             best = found
         alone = found.places.klass[found.places.pair < 0]
         lost = np.bincount(alone, minlength=len(model.jobs))[active] > 0
-        if best.yuan - bound <= CLOSE * abs(best.yuan) or not lost.any():
+        close = best.yuan - bound <= CLOSE * abs(best.yuan)
+        if close or not lost.any() or work[0] >= budget.tries_looks:
             break
         # Those without a place move ahead of three quarters of what was before them.
         rank = np.where(lost, rank + AHEAD * (rank.max() - rank), rank)
@@ -175,9 +213,10 @@ def squeaky(model: Model, market: Market, guide: Guide, tries: int) -> Found:
     return best
 
 
-def _longest(model: Model) -> Floats:
-    """The longest run of each class, in slots; (K,)."""
-    longest = np.zeros(len(model.jobs))
+def _tightness(model: Model) -> Floats:
+    """How much of the time that it may use each class needs, 0 to 1; (K,)."""
     pairs = model.problem.pairs
-    np.maximum.at(longest, pairs["klass"], pairs["run"])
-    return longest
+    run, starts = np.zeros((2, len(model.jobs)))
+    np.maximum.at(run, pairs["klass"], pairs["run"])
+    np.maximum.at(starts, pairs["klass"], pairs["last"] - pairs["first"].astype(float) + 1)
+    return np.divide(run, run + starts, out=np.ones_like(run), where=run + starts > 0)

@@ -151,9 +151,10 @@ def improve(
     slot: Ints,
     gain_least: float,
     work: Ints,
+    work_most: int,
 ) -> int:
     """Moves jobs, one after the other, to where they cost least beside all others; returns how many
-    have moved.
+    have moved. It ends when ``work_most`` pairs have been looked at.
 
     Args:
         sums: at no prices.
@@ -164,6 +165,8 @@ def improve(
     clear = np.empty(problem.axis + 1, dtype=np.int64)
     moved = 0
     for j in jobs:
+        if work[0] >= work_most:
+            break
         k, i, s = job_class[j], pair[j], slot[j]
         now = problem.classes[k].unplaced_yuan
         if i >= 0:

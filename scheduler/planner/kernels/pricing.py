@@ -287,9 +287,13 @@ def best_options(
     slot: Ints,
     yuan: Floats,
     per_pair: Floats,
+    listed: bool,
 ) -> None:
     """The cheapest option of each of some classes alone at prices: ``pair`` (-1 if it has none),
     ``slot`` and ``yuan`` (which,); ``per_pair`` (m,) takes each pair's least, if it is not empty.
+
+    Args:
+        listed: looks only at the pairs that are.
     """
     out, clear = np.empty(problem.slots), np.empty(problem.axis + 1, dtype=np.int64)
     for q in range(len(which)):
@@ -300,7 +304,7 @@ def best_options(
         for i in range(job.low, job.high):
             one = problem.pairs[i]
             low = np.inf
-            if one.first <= one.last:
+            if one.first <= one.last and (one.listed or not listed):
                 # As in ``fill_options``, without the price of handing over all arrays each time.
                 pool, kind = problem.pools[one.pool], problem.kinds[job.kind]
                 key = job.kind * len(problem.pools) + one.pool
@@ -344,3 +348,28 @@ def fill_class(problem: Problem, sums: Sums, k: int, yuan: Floats) -> None:
         fill_options(problem, sums, with_class, i, out)
         if one.guarded:
             bar_full(problem, problem.capacity, i, clear, out)
+
+
+@compiled
+def shortlist(problem: Problem, per_pair: Floats, most: int) -> None:
+    """Lists the pairs of each class that cost least, so many at most.
+
+    Args:
+        per_pair: each pair's least cost, (m,).
+    """
+    kept = np.empty(most)
+    for k in range(len(problem.classes)):
+        job = problem.classes[k]
+        count = 0
+        for i in range(job.low, job.high):
+            # The least so far in rising order.
+            yuan = per_pair[i]
+            if count < most or yuan < kept[count - 1]:
+                at = min(count, most - 1)
+                while at > 0 and kept[at - 1] > yuan:
+                    kept[at] = kept[at - 1]
+                    at -= 1
+                kept[at] = yuan
+                count = min(count + 1, most)
+        for i in range(job.low, job.high):
+            problem.pairs[i].listed = count > 0 and per_pair[i] <= kept[count - 1]

@@ -41,7 +41,7 @@ CLASS = np.dtype(
     ]
 )
 # A class in a pool; it may start from slot ``first`` to slot ``last``. Where ``guarded``, a run may
-# be too much for a row all by itself.
+# be too much for a row all by itself. Those ``listed`` are looked at when prices are sought.
 PAIR = np.dtype(
     [
         ("run", np.float64),
@@ -51,6 +51,7 @@ PAIR = np.dtype(
         ("first", np.int16),
         ("last", np.int16),
         ("guarded", np.int8),
+        ("listed", np.int8),
     ],
     align=True,
 )

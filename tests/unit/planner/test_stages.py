@@ -21,7 +21,15 @@ from scheduler.planner.nodes import pack
 from scheduler.planner.pipeline import plan
 from scheduler.planner.places import Choice, Places, Residual, nowhere, objective_yuan
 from scheduler.planner.scene import build_scene
-from scheduler.planner.search import GAIN_LEAST_YUAN, Found, Guide, inserted, squeaky, swept
+from scheduler.planner.search import (
+    GAIN_LEAST_YUAN,
+    Budget,
+    Found,
+    Guide,
+    inserted,
+    squeaky,
+    swept,
+)
 from tests.scenario.world import NOON, World, link, spec_of
 
 
@@ -65,7 +73,7 @@ def greedy(model: Model, market: Market, passes: int = 20) -> tuple[Found, Guide
     per_pair = np.full(len(model.problem.pairs), np.inf)
     bound, least = market.certify(prices, per_pair)
     guide = Guide(Duals(prices, bound), per_pair, least)
-    return inserted(model, market, guide, market.active), guide
+    return inserted(model, market, guide, market.active, np.zeros(1, dtype=np.int64)), guide
 
 
 WORLDS = {"contest": contest, "mixed": mixed}
@@ -147,7 +155,7 @@ def test_the_dual_bound_lies_below_every_plan_and_above_the_free_one() -> None:
     worth = []
     for order in (market.active, market.active[::-1]):
         guide = Guide(climbed, np.full(len(model.problem.pairs), -np.inf), np.zeros(9))
-        worth.append(inserted(model, market, guide, order).yuan)
+        worth.append(inserted(model, market, guide, order, np.zeros(1, dtype=np.int64)).yuan)
     assert free < climbed.bound_yuan <= min(worth)
 
 
@@ -201,7 +209,8 @@ def test_room_agrees_with_trying(name: str) -> None:
 def test_after_sweeping_no_single_move_gains() -> None:
     model = model_of(contest())
     market = Market(model)
-    found = swept(model, market, greedy(model, market)[0], 20)
+    greedy_plan, guide = greedy(model, market)
+    found = swept(model, market, guide, greedy_plan, Budget(sweeps=20))
     residual = Residual(model, found.places)
     for j, choice in found.places.placed():
         residual.place(choice, -1)
@@ -218,7 +227,7 @@ def test_who_comes_away_with_nothing_chooses_earlier() -> None:
     model = model_of(world)
     market = Market(model)
     _, guide = greedy(model, market)
-    best = squeaky(model, market, guide, 12)
+    best = squeaky(model, market, guide, Budget())
     assert (best.places.pair >= 0).all()
 
 
