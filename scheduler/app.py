@@ -90,13 +90,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
         leases = await _leases(store, clock, config.lease_ttl_s)
         dispatcher = Dispatcher(book, fleet, leases, streams, clock)
         loop = PlanningLoop(
-            config=config,
-            clock=clock,
-            book=book,
-            fleet=fleet,
-            store=store,
-            plan=planner.plan,
-            explain=planner.explain,
+            config=config, clock=clock, book=book, fleet=fleet, store=store, planner=planner
         )
         book.on_step(dispatcher.on_step)
         book.on_step(loop.on_step)

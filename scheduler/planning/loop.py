@@ -5,9 +5,10 @@ Reports and submissions never plan; they wake the loop, which plans at its own p
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Protocol
 
 import structlog
 
@@ -45,8 +46,15 @@ log = structlog.get_logger()
 # A failed round is followed by a pause, so that a lasting fault does not spin.
 AFTER_FAULT_S = 1.0
 
-PlanFunction = Callable[[Snapshot], Awaitable[Plan]]
-ExplainFunction = Callable[[str], Awaitable[Explanation | None]]
+
+class Planner(Protocol):
+    """Plans off the event loop."""
+
+    async def plan(self, snapshot: Snapshot) -> Plan:
+        """A round."""
+
+    async def explain(self, job_id: str) -> Explanation | None:
+        """What the last round thought of a job, with all candidates; None if it cannot tell."""
 
 
 class IllegalPlanError(Exception):
@@ -68,16 +76,14 @@ class PlanningLoop:
         book: JobBook,
         fleet: Fleet,
         store: Store,
-        plan: PlanFunction,
-        explain: ExplainFunction,
+        planner: Planner,
     ) -> None:
         self._config = config
         self._clock = clock
         self._book = book
         self._fleet = fleet
         self._store = store
-        self._plan = plan
-        self._explain = explain
+        self._planner = planner
         self._suspects = Suspects()
         self._line = Line(book.active().values())
         self._told = Told()
@@ -125,7 +131,7 @@ class PlanningLoop:
         told = self._explained.get(job_id)
         if told is None or told.candidates:
             return told
-        closely = await self._explain(job_id)
+        closely = await self._planner.explain(job_id)
         now = self._explained.get(job_id)
         if closely is None or now is None or closely.decided_at != now.decided_at:
             return now or told
@@ -240,7 +246,7 @@ class PlanningLoop:
         versions = {job_id: job.version for job_id, job in self._book.active().items()}
         whole = front is None and not self._suspects.apart
         try:
-            plan = await self._plan(snapshot)
+            plan = await self._planner.plan(snapshot)
             if objections := check(snapshot, plan):
                 raise IllegalPlanError(objections)
         except Exception as error:

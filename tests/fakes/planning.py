@@ -148,20 +148,15 @@ async def desk(
     async with opened(folder, clock) as (store, book):
         fleet = Fleet(clock, {"shanghai": REGION}, config.report_interval_s)
 
-        async def plan(snapshot: Snapshot) -> Plan:
-            return await made._plan(snapshot)
+        class Played:
+            async def plan(self, snapshot: Snapshot) -> Plan:
+                return await made._plan(snapshot)
 
-        async def explain(job_id: str) -> Explanation | None:
-            return made.closely.get(job_id)
+            async def explain(self, job_id: str) -> Explanation | None:
+                return made.closely.get(job_id)
 
         loop = PlanningLoop(
-            config=config,
-            clock=clock,
-            book=book,
-            fleet=fleet,
-            store=store,
-            plan=plan,
-            explain=explain,
+            config=config, clock=clock, book=book, fleet=fleet, store=store, planner=Played()
         )
         made = Desk(store, book, fleet, clock, loop)
         book.on_step(loop.on_step)

@@ -1,7 +1,7 @@
 """The energy of runs at the door, slot by slot."""
 
 from policies.scene import Floats, Ints
-from scheduler.planner.kernels import compiled
+from scheduler.compiled import compiled
 from scheduler.planner.kernels.problem import Problem
 from scheduler.planner.kernels.runs import hours_in
 

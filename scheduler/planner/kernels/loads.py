@@ -3,7 +3,7 @@
 import numpy as np
 
 from policies.scene import Floats, Ints
-from scheduler.planner.kernels import compiled
+from scheduler.compiled import compiled
 from scheduler.planner.kernels.problem import Problem
 from scheduler.planner.kernels.runs import hours_in, stop_of
 

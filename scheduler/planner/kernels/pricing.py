@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from policies.scene import Bools, Floats, Ints
-from scheduler.planner.kernels import compiled
+from scheduler.compiled import compiled
 from scheduler.planner.kernels.problem import Problem, Record
 from scheduler.planner.kernels.runs import fits, stop_of, units_of, waiting_yuan
 

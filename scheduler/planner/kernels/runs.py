@@ -6,7 +6,7 @@
 from math import ceil
 
 from policies.scene import Floats
-from scheduler.planner.kernels import compiled
+from scheduler.compiled import compiled
 from scheduler.planner.kernels.problem import Problem, Record
 
 

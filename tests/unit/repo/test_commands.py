@@ -59,7 +59,10 @@ def objection(words: list[str]) -> str | None:
         return _westward(arguments)
     if program == "make":
         targets = {a for a in arguments if "=" not in a}
-        unknown = targets - set(re.findall(r"^([a-z-]+):", text(ROOT / "Makefile"), re.MULTILINE))
+        benches = {f"bench-{path.parent.name}" for path in ROOT.glob("bench/*/__main__.py")}
+        benches |= {f"bench-{path.stem}" for path in ROOT.glob("bench/*.py")}
+        known = set(re.findall(r"^([a-z-]+):", text(ROOT / "Makefile"), re.MULTILINE))
+        unknown = targets - known - benches
         if unknown:
             return f"the Makefile makes no {sorted(unknown)}"
     return None
