@@ -107,18 +107,11 @@ class Block:
 
     @cached_property
     def allowed(self) -> Bools:
-        """Starts that no rule forbids the class alone, and no gang has failed to be packed at."""
+        """Starts that no rule forbids the class alone."""
         allowed = np.ones(self.start_s.shape, dtype=bool)
         for judge in self.judges:
             allowed &= judge.allows
-        allowed[:, 0] &= ~self.fragmented
         return allowed
-
-    @property
-    def fragmented(self) -> Bools:
-        """Pairs of which one has found no nodes together now, (n,)."""
-        own = np.arange(self.span.start, self.span.stop)
-        return np.isin(own, np.fromiter(self.model.blocked, dtype=np.int64))
 
     @cached_property
     def terms(self) -> tuple[tuple[str, Floats], ...]:
