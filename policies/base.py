@@ -111,7 +111,8 @@ class StartCost:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
     """One rule. ``pair_yuan`` has the shape (m,); ``unplaced_yuan`` (K,) is the surcharge for a
-    class without a place over the dearest place it could have had.
+    class without a place over the dearest place it could have had; ``kept_yuan`` (K,) that for a
+    start that is neither now nor where and when the round before meant it.
     """
 
     name: str
@@ -123,3 +124,4 @@ class Policy:
     rows: Callable[[Scene], tuple[Rows, ...]] | None = None
     stage_rows: Callable[[Scene, Pairs], tuple[StageRows, ...]] | None = None
     unplaced_yuan: Callable[[Scene], Floats] | None = None
+    kept_yuan: Callable[[Scene], Floats] | None = None

@@ -12,6 +12,7 @@ from policies import (
     price,
     reachability,
     residency,
+    stability,
     transfer,
     unplaced,
     waiting,
@@ -32,5 +33,6 @@ POLICIES: tuple[Policy, ...] = (
     price.POLICY,
     nongreen.POLICY,
     waiting.POLICY,
+    stability.POLICY,
     unplaced.POLICY,
 )

@@ -33,7 +33,8 @@ class JobClass(NamedTuple):
 
     ``ready_s`` is when they may start, ``overdue_s`` from when on waiting is not allowed any more
     (on a slot's beginning), ``deadline_s`` when they must have ended (inf: never); ``done_s`` is
-    the work that ended attempts have kept, in seconds at relative speed 1.
+    the work that ended attempts have kept, in seconds at relative speed 1. ``kept`` is the cluster,
+    accelerator and slot that the round before had planned.
     """
 
     spec: JobSpec
@@ -42,6 +43,7 @@ class JobClass(NamedTuple):
     overdue_s: float
     deadline_s: float
     done_s: float
+    kept: tuple[str, str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

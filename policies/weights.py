@@ -34,6 +34,8 @@ class Weights:
         stop_fails_share: of the stops, how many do not end within their grace and lose what was
             not saved before.
         moves_most: attempts that are moved at a time.
+        replan_yuan_per_gpu_hour: of a run whose planned start is changed, before it has come:
+            what expectations are worth; a twentieth of what an hour of energy costs.
     """
 
     nongreen_yuan_per_kwh: float = 0.05
@@ -49,6 +51,7 @@ class Weights:
     lost_yuan_per_gpu_hour: float = 10.0
     stop_fails_share: float = 0.1
     moves_most: int = 4
+    replan_yuan_per_gpu_hour: float = 0.01
 
     def size(self, spec: JobSpec) -> float:
         """Accelerators of the gang, or what its cores weigh."""

@@ -85,13 +85,20 @@ def _classes(
 ) -> Records:
     columns, slot_s, waiting = scene.columns, scene.slot_s, _waiting(scene, candidates)
     slot_h = slot_s / 3600
+    kept_pair, kept_slot = candidates.kept(scene)
+    moving_yuan = np.zeros(len(jobs))
+    for costs in candidates.costs:
+        if costs.kept_yuan is not None:
+            moving_yuan += costs.kept_yuan
     return _records(
         CLASS,
         count=jobs,
         low=candidates.pairs_from[:-1],
         high=candidates.pairs_from[1:],
         kind=kind,
-        kept_pair=np.full(len(jobs), -1),
+        kept_pair=kept_pair,
+        kept_slot=kept_slot,
+        moving_yuan=np.where(kept_pair >= 0, moving_yuan, 0.0),
         unplaced_yuan=unplaced_yuan,
         scale=columns.workers,
         start=np.maximum(columns.ready_s, scene.now_s) / slot_s,
@@ -198,6 +205,9 @@ def unplaced(scene: Scene, candidates: Candidates) -> Floats:
     dearest += waiting.before_yuan_per_h * allowed_h + waiting.after_yuan_per_h * late_h
     once = waiting.once_yuan + waiting.once_yuan_per_run_h * run_h
     dearest += np.where(late_h > 0, once, 0.0)
+    for costs in candidates.costs:
+        if costs.kept_yuan is not None:
+            dearest += costs.kept_yuan
     return dearest + candidates.unplaced_yuan
 
 

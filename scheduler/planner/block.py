@@ -125,6 +125,8 @@ class Block:
                 yuan += costs.pair_yuan[self.span, None]
             if costs.start is not None:
                 yuan += self._waiting(costs.start)
+            if costs.kept_yuan is not None:
+                yuan += self._changed(float(costs.kept_yuan[self.klass]))
             made.append((costs.name, yuan))
         return tuple(made)
 
@@ -147,6 +149,15 @@ class Block:
         once = cost.once_yuan[k] + cost.once_yuan_per_run_h[k] * self.run_s[:, None] / 3600
         yuan = cost.before_yuan_per_h[k] * allowed_h + cost.after_yuan_per_h[k] * late_h
         return np.asarray(yuan + np.where(late_h > TOLERANCE, once, 0.0))
+
+    def _changed(self, kept_yuan: float) -> Floats:
+        """What other starts than now and the planned one cost more."""
+        job = self.model.problem.classes[self.klass]
+        yuan = np.full(self.start_s.shape, kept_yuan if job["kept_pair"] >= 0 else 0.0)
+        yuan[:, 0] = 0.0
+        if job["kept_pair"] >= 0:
+            yuan[job["kept_pair"] - self.span.start, job["kept_slot"]] = 0.0
+        return yuan
 
     @cached_property
     def cost_yuan(self) -> Floats:

@@ -23,12 +23,14 @@ PRECEDENCE = {code: rank for rank, code in enumerate(ReasonCode)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What one policy charges: for energy, for the time of a start, for a pair as such (m,)."""
+    """What one policy charges: for energy, for the time of a start, for a pair as such (m,), for
+    another start than the planned one (K,)."""
 
     name: str
     energy: EnergyRate | None
     start: StartCost | None
     pair_yuan: Floats | None
+    kept_yuan: Floats | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,22 @@ class Candidates:
                 return f
         return -1
 
+    def kept(self, scene: Scene) -> tuple[Ints, Ints]:
+        """The pair (-1: none) and the slot in which the round before meant each class to start, if
+        it still may; (K,) each."""
+        pool_of = {(pool.cluster, pool.accelerator): p for p, pool in enumerate(scene.pools)}
+        pair = np.full(len(scene.classes), -1, dtype=np.int64)
+        slot = np.zeros(len(scene.classes), dtype=np.int64)
+        for k, klass in enumerate(scene.classes):
+            if klass.kept is None or (pool := pool_of.get(klass.kept[:2])) is None:
+                continue
+            if self.pair_verdict[k, pool] >= 0:
+                continue
+            row, at = self.row_of(k, pool), klass.kept[2]
+            if self.first[row] <= at <= self.last[row]:
+                pair[k], slot[k] = row, at
+        return pair, slot
+
     def pair_reason(self, scene: Scene, klass: int, pool: int) -> Reason | None:
         """Why a pair is ruled out whatever the time; None where it is not."""
         verdict = int(self.pair_verdict[klass, pool])
@@ -128,9 +146,10 @@ def find_candidates(scene: Scene, policies: tuple[Policy, ...]) -> Candidates:
                 energy=p.energy_rate(scene) if p.energy_rate else None,
                 start=p.start_cost(scene) if p.start_cost else None,
                 pair_yuan=p.pair_yuan(scene, pairs) if p.pair_yuan else None,
+                kept_yuan=p.kept_yuan(scene) if p.kept_yuan else None,
             )
             for p in policies
-            if p.energy_rate or p.start_cost or p.pair_yuan
+            if p.energy_rate or p.start_cost or p.pair_yuan or p.kept_yuan
         ),
         unplaced_yuan=unplaced_yuan,
         pairs=pairs,

@@ -25,7 +25,7 @@ def classes_of(snapshot: Snapshot) -> tuple[JobClass, ...]:
         if (identity := identities.get(id(job.spec))) is None:
             identity = identities[id(job.spec)] = _identity(job.spec, parts)
         when = _times(job, snapshot.slot_s, start_at, now_s)
-        key = (when, job.done_s, identity)
+        key = (when, job.done_s, identity, _kept(job, snapshot))
         if (known := members.get(key)) is None:
             members[key], times[key] = [i], when
         else:
@@ -38,9 +38,19 @@ def classes_of(snapshot: Snapshot) -> tuple[JobClass, ...]:
             overdue_s=times[key][1],
             deadline_s=times[key][2],
             done_s=jobs[alike[0]].done_s,
+            kept=_kept(jobs[alike[0]], snapshot),
         )
         for key, alike in members.items()
     )
+
+
+def _kept(job: PendingJob, snapshot: Snapshot) -> tuple[str, str, int] | None:
+    """Where and in which slot the round before meant to start it."""
+    planned = snapshot.previous.get(job.id)
+    if planned is None:
+        return None
+    slot = int((planned.start_at - snapshot.start_at).total_seconds() // snapshot.slot_s)
+    return planned.cluster, planned.accelerator, max(slot, 0)
 
 
 def _times(

@@ -7,6 +7,7 @@ import pytest
 from scheduler.domain.explanation import Outcome
 from scheduler.domain.job import DataInput
 from scheduler.domain.reason import ReasonCode
+from scheduler.planner.snapshot import PlannedStart
 from tests.scenario.world import NOON, World, link
 
 
@@ -206,3 +207,22 @@ def test_forecasts_that_are_no_numbers_are_taken_for_the_worst() -> None:
     world = World().hub("qingyang", price=nan, green_kw=nan).hub("horinger", price=1.9)
     planned = world.job("job").job("green", min_green_share=0.1).plan()
     assert set(planned.where().values()) == {"horinger 12:00"}
+
+
+def test_a_planned_place_is_kept_unless_another_is_better_by_more_than_changing_costs() -> None:
+    def planned(saving: float) -> dict[str, str]:
+        world = World().hub("qingyang", price=[0.8] * 8 + [0.4] * 16)
+        world.hub("horinger", price=[0.8] * 8 + [0.4 - saving] * 16)
+        world.previous["job"] = PlannedStart("qingyang", "A800", NOON + timedelta(hours=2))
+        return world.job("job", gpus=8, delay_minutes=240, minutes=60).plan().where()
+
+    # 4.8 kWh; to change the plan costs 8 GPU-hours × 0.01 yuan.
+    assert planned(saving=0.01) == {"job": "qingyang 14:00"}
+    assert planned(saving=0.03) == {"job": "horinger 14:00"}
+
+
+def test_room_that_falls_free_now_is_used_whatever_was_planned() -> None:
+    world = World().hub("qingyang").job("job", gpus=8, delay_minutes=60)
+    world.previous["job"] = PlannedStart("qingyang", "A800", NOON + timedelta(hours=1))
+    planned = world.plan()
+    assert planned.placed("job").now

@@ -13,7 +13,7 @@ from scheduler.domain.series import Series, constant
 from scheduler.planner.pipeline import plan
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement, Plan
 from scheduler.planner.search import Budget
-from scheduler.planner.snapshot import Claim, PendingJob, RunningAttempt, Snapshot
+from scheduler.planner.snapshot import Claim, PendingJob, PlannedStart, RunningAttempt, Snapshot
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 REGIONS = {
@@ -43,6 +43,7 @@ class World:
     jobs: list[PendingJob] = field(default_factory=list)
     running: list[RunningAttempt] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+    previous: dict[str, PlannedStart] = field(default_factory=dict)
 
     def hub(
         self,
@@ -153,6 +154,7 @@ class World:
             sites=self.sites,
             regions=REGIONS,
             claims=tuple(self.claims),
+            previous=dict(self.previous),
         )
 
     def plan(self, budget: Budget | None = None, **options: Any) -> "Planned":

@@ -170,7 +170,9 @@ def fill_options(problem: Problem, sums: Sums, with_class: bool, i: int, out: Fl
         _add_class(sums.of_class, problem.overlap, job, pair, out)
     if sums.staged[0]:
         _add_stage(problem, sums, i, job, pair, out)
-    if job.kept_pair == i:
+    if pair.first == 0:
+        out[0] -= job.moving_yuan
+    if job.kept_pair == i and job.kept_slot > 0:
         out[job.kept_slot] -= job.moving_yuan
 
 
@@ -320,7 +322,9 @@ def best_options(
                     _add_class(sums.of_class, problem.overlap, job, one, out)
                 if sums.staged[0]:
                     _add_stage(problem, sums, i, job, one, out)
-                if job.kept_pair == i:
+                if one.first == 0:
+                    out[0] -= job.moving_yuan
+                if job.kept_pair == i and job.kept_slot > 0:
                     out[job.kept_slot] -= job.moving_yuan
                 if one.guarded:
                     bar_full(problem, problem.capacity, i, clear, out)

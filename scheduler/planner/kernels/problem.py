@@ -19,8 +19,9 @@ Records = npt.NDArray[Any]
 Record = Any
 
 # Of one of its jobs, in yuan per slot or once. Its pairs lie from ``low`` up to ``high``. Where the
-# round before planned a start, it is ``kept_slot`` of ``kept_pair`` (-1: none), and any other costs
-# ``moving_yuan`` more. What its gang demands is ``scale`` times that of a worker of its ``kind``.
+# round before planned a start, it is ``kept_slot`` of ``kept_pair`` (-1: none), and any other but
+# one in the first slot costs ``moving_yuan`` more. What its gang demands is ``scale`` times that of
+# a worker of its ``kind``.
 CLASS = np.dtype(
     [
         ("count", np.int64),

@@ -62,7 +62,7 @@ def cost_yuan(problem: Problem, i: int, slot: int) -> float:
     start = max(float(slot), job.start)
     yuan = pair.yuan + energy_yuan(problem, job, pair, start)
     yuan += waiting_yuan(job, problem.overlap, start, pair.run)
-    if job.kept_pair != i or job.kept_slot != slot:
+    if slot > 0 and (job.kept_pair != i or job.kept_slot != slot):
         yuan += job.moving_yuan
     return float(yuan)
 

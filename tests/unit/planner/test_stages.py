@@ -30,6 +30,7 @@ from scheduler.planner.search import (
     squeaky,
     swept,
 )
+from scheduler.planner.snapshot import PlannedStart
 from tests.scenario.world import NOON, World, link, spec_of
 
 
@@ -76,7 +77,16 @@ def greedy(model: Model, market: Market, passes: int = 20) -> tuple[Found, Guide
     return inserted(model, market, guide, market.active, np.zeros(1, dtype=np.int64)), guide
 
 
-WORLDS = {"contest": contest, "mixed": mixed}
+def replanned() -> World:
+    """The mixed world after a round that had planned some of the jobs."""
+    world = mixed()
+    for n, (cluster, minutes) in enumerate((("qingyang", 30), ("horinger", 45), ("qingyang", 0))):
+        start_at = NOON + timedelta(minutes=minutes)
+        world.previous[f"job{n}"] = PlannedStart(cluster, "A800", start_at)
+    return world
+
+
+WORLDS = {"contest": contest, "mixed": mixed, "replanned": replanned}
 
 
 def test_jobs_that_no_rule_tells_apart_are_one_class() -> None:
