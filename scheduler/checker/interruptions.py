@@ -6,7 +6,7 @@ A run that is moved is judged as a placement of a snapshot in which it is not ru
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,14 +19,17 @@ WORST_PRICE_YUAN_PER_KWH = 2.0
 # Of two sums over many slots.
 YUAN_SLACK = 1e-3
 
+# Accelerators, cores and GB by node.
+Used = dict[str, list[float]]
 
-def check_interruptions(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
+
+def check_interruptions(view: View, plan: Plan) -> Iterator[str]:
     """What any interruption breaks by itself, and what those for one job break together."""
-    running = {attempt.attempt_id: attempt for attempt in snapshot.running}
+    running = {attempt.attempt_id: attempt for attempt in view.snapshot.running}
     for attempt_id, times in Counter(i.attempt_id for i in plan.interruptions).items():
         if times > 1:
             yield f"{attempt_id} is stopped {times} times"
-    view, per_job = View(snapshot), defaultdict[str, list[Interruption]](list)
+    per_job: dict[str, list[Interruption]] = defaultdict(list)
     for one in plan.interruptions:
         attempt = running.get(one.attempt_id)
         if attempt is None or attempt.job_id != one.job_id:
@@ -42,60 +45,71 @@ def check_interruptions(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
             per_job[one.for_job].append(one)
         else:
             yield from _check_move(view, one, attempt)
+    used = _used(view, plan) if per_job else {}
+    starts_now = {placement.job_id for placement in plan.placements if placement.now}
     for job_id, group in per_job.items():
-        yield from _check_preemption(
-            view, plan, job_id, [(i, running[i.attempt_id]) for i in group]
-        )
+        if job_id not in view.jobs:
+            yield f"{job_id} has attempts stopped for it but is not pending"
+            continue
+        if job_id in starts_now:
+            yield f"{job_id} has attempts stopped for it but starts now"
+        stops = [(one, running[one.attempt_id]) for one in group]
+        yield from _check_preemption(view, view.jobs[job_id], stops, used)
 
 
 def _check_preemption(
-    view: View, plan: Plan, job_id: str, group: Sequence[tuple[Interruption, RunningAttempt]]
+    view: View,
+    job: PendingJob,
+    group: Sequence[tuple[Interruption, RunningAttempt]],
+    used: Used,
 ) -> Iterator[str]:
     """The room for the waiting job is there once they have gone, and worth it."""
-    job = view.jobs.get(job_id)
-    if job is None:
-        yield f"{job_id} has attempts stopped for it but is not pending"
-        return
-    if any(p.job_id == job_id and p.now for p in plan.placements):
-        yield f"{job_id} has attempts stopped for it but starts now"
     for _, attempt in group:
         if attempt.spec.priority >= job.spec.priority:
             above = f"{attempt.spec.priority} >= {job.spec.priority}"
-            yield f"{attempt.attempt_id} is stopped for {job_id} of no higher priority: {above}"
+            yield f"{attempt.attempt_id} is stopped for {job.id} of no higher priority: {above}"
     cost_yuan, gain_yuan = sum(one.cost_yuan for one, _ in group), group[0][0].gain_yuan
     if not gain_yuan > cost_yuan:
-        yield f"{job_id}: stopping others costs {cost_yuan} yuan and gains {gain_yuan}"
+        yield f"{job.id}: stopping others costs {cost_yuan} yuan and gains {gain_yuan}"
     pools = {(attempt.cluster, attempt.accelerator) for _, attempt in group}
-    fits = max(_workers_after(view, plan, job, pool, group) for pool in pools)
+    gone = {attempt.attempt_id: attempt for _, attempt in group}
+    fits = max(_workers_after(view, job, pool, gone.values(), used) for pool in pools)
     if fits < job.spec.workers:
-        yield f"{job_id}: {fits} of {job.spec.workers} workers fit where others are stopped for it"
+        yield f"{job.id}: {fits} of {job.spec.workers} workers fit where others are stopped for it"
 
 
-def _workers_after(
-    view: View,
-    plan: Plan,
-    job: PendingJob,
-    pool: tuple[str, str],
-    group: Sequence[tuple[Interruption, RunningAttempt]],
-) -> int:
-    """Workers that fit in a pool when its victims and all that is leaving have gone."""
-    gone = {a.attempt_id for _, a in group}
-    used: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    holders = [
-        (a.nodes, a.spec)
-        for a in view.snapshot.running
-        if not a.leaving and a.attempt_id not in gone
-    ]
+def _used(view: View, plan: Plan) -> Used:
+    """What is held on each node or given away now, without what is leaving."""
+    used: Used = defaultdict(lambda: [0.0, 0.0, 0.0])
+    holders = [(a.nodes, a.spec) for a in view.snapshot.running if not a.leaving]
     holders += [(p.nodes, view.spec(p)) for p in plan.placements if p.job_id in view.jobs]
     for nodes, spec in holders:
         for name in nodes:
             for i, amount in enumerate(amounts_of(spec)):
                 used[name][i] += amount
+    return used
+
+
+def _workers_after(
+    view: View,
+    job: PendingJob,
+    pool: tuple[str, str],
+    gone: Iterable[RunningAttempt],
+    used: Used,
+) -> int:
+    """Workers that fit in a pool when its victims and all that is leaving have gone."""
+    freed: Used = defaultdict(lambda: [0.0, 0.0, 0.0])
+    for attempt in gone:
+        for name in attempt.nodes if not attempt.leaving else ():
+            for i, amount in enumerate(amounts_of(attempt.spec)):
+                freed[name][i] += amount
     fits = 0
     for name, node in view.ready_in(pool).items():
         room = [
-            math.floor((has - held) / need + SLACK)
-            for has, held, need in zip(has_of(node), used[name], amounts_of(job.spec), strict=True)
+            math.floor((has - held + back) / need + SLACK)
+            for has, held, back, need in zip(
+                has_of(node), used[name], freed[name], amounts_of(job.spec), strict=True
+            )
             if need > 0
         ]
         fits += max(0, min(room))
@@ -110,6 +124,10 @@ def _check_move(view: View, one: Interruption, attempt: RunningAttempt) -> Itera
         attempt.accelerator,
     ):
         yield f"{one.attempt_id}: is moved nowhere else"
+        return
+    there = (place.cluster, place.accelerator)
+    if place.cluster not in view.site_codes or not view.ready_in(there):
+        yield f"{one.attempt_id}: is moved to {'/'.join(there)}, which has no ready node"
         return
     if not one.gain_yuan > one.cost_yuan:
         yield f"{one.attempt_id}: moving costs {one.cost_yuan} yuan and saves {one.gain_yuan}"
