@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from policies.rules import Rules
 from policies.ways import Ways
 from policies.weights import Weights
 from scheduler.domain.fleet import Node, Region, Site
 from scheduler.domain.job import JobSpec
+from scheduler.domain.rules import Maintenance
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.signedinteger[Any]]
@@ -147,13 +149,15 @@ class Pool:
 class SiteView:
     """A site over the axis; each array has the shape (A,). Power and energy are at the door.
 
-    ``running_kw`` is the draw of what runs, in every slot it touches; ``running_held_kw`` the
-    green supply it holds; ``running_kwh`` its energy from now on, ``running_held_kwh`` of it held.
+    ``carbon_g_per_kwh`` is of energy that is not green. ``running_kw`` is the draw of what runs, in
+    every slot it touches; ``running_held_kw`` the green supply it holds; ``running_kwh`` its energy
+    from now on, ``running_held_kwh`` of it held.
     """
 
     site: Site
     price_yuan_per_kwh: Floats
     pue: Floats
+    carbon_g_per_kwh: Floats
     green_kw: Floats
     running_kw: Floats
     running_held_kw: Floats
@@ -170,13 +174,26 @@ class PoolClaim:
     priority: int
 
 
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Nodes of a pool, as rows of ``Pool.nodes``, in maintenance in some slots, (A,); ``whole`` if
+    they are all that it has."""
+
+    pool: int
+    nodes: Ints
+    slots: Bools
+    whole: bool
+    declared: Maintenance
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """Everything a policy may look at. ``hours`` is what is left of each slot, shape (A,).
 
     ``speeds`` (profiles, P) are relative speeds of jobs that accept the same accelerators, nan
     where a pool's is not among them. ``ways`` are those of the data, None if no class has any.
-    ``claims`` are pools that are being freed, with the priority of the job for which.
+    ``claims`` are pools that are being freed, with the priority of the job for which. ``closures``
+    are nodes in maintenance; where they are not the whole pool, nothing on them counts as free.
     """
 
     start_at: datetime
@@ -191,8 +208,13 @@ class Scene:
     regions: dict[str, Region]
     speeds: Floats
     ways: Ways | None
-    weights: Weights
+    rules: Rules
     claims: tuple[PoolClaim, ...] = ()
+    closures: tuple[Closure, ...] = ()
+
+    @property
+    def weights(self) -> Weights:
+        return self.rules.weights
 
     @property
     def axis(self) -> int:

@@ -15,6 +15,7 @@ class Weights:
 
     Attributes:
         nongreen_yuan_per_kwh: on energy at the door that no green supply covers.
+        carbon_yuan_per_kg: on what the energy that no green supply covers emits, beside its price.
         defer_yuan_per_gpu_hour: of waiting that the job allows (its ``max_delay_s``); enough to
             break ties towards the earlier slot, small against any tariff band.
         late_yuan_per_gpu_hour: of waiting that it does not allow; about an accelerator's rent.
@@ -37,6 +38,7 @@ class Weights:
     """
 
     nongreen_yuan_per_kwh: float = 0.05
+    carbon_yuan_per_kg: float = 0.0
     defer_yuan_per_gpu_hour: float = 0.01
     late_yuan_per_gpu_hour: float = 10.0
     late_yuan_per_run_gpu_hour: float = 2.0

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from scheduler.checker.interruptions import check_interruptions, moved
+from scheduler.checker.maintenance import check_maintenance
 from scheduler.checker.view import (
     SLACK,
     TOUCH_S,
@@ -60,6 +61,7 @@ def _check_placements(snapshot: Snapshot, placements: Sequence[Placement]) -> li
     for cluster in snapshot.sites:
         found += _check_site(view, cluster, [p for p in sound if p.cluster == cluster])
     found += _check_links(view, sound)
+    found += check_maintenance(view, sound)
     return found
 
 

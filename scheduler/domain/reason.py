@@ -21,6 +21,7 @@ class ReasonCode(StrEnum):
     DATA = "DATA"  # the data cannot arrive in time
     # Why not now: time will tell.
     CLUSTER_UNREACHABLE = "CLUSTER_UNREACHABLE"
+    MAINTENANCE = "MAINTENANCE"
     POWER_CAP = "POWER_CAP"
     LINK = "LINK"
     CAPACITY = "CAPACITY"

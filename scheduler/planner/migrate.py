@@ -14,6 +14,7 @@ from datetime import timedelta
 import numpy as np
 
 from policies.base import Policy
+from policies.nongreen import surcharge_yuan_per_kwh
 from policies.scene import Floats, Scene
 from policies.weights import Weights
 from scheduler.domain.job import JobState
@@ -134,13 +135,13 @@ def _most_saved_yuan(
     own_speed = spec.speed_on(attempt.accelerator) or 1.0
     ends_s = scene.now_s + np.array([mover.rest_s for mover in group])
     beyond_h = np.maximum(ends_s - edges_s[-1], 0.0) / 3600
-    least = np.full(len(group), np.inf)
+    least, surcharge = np.full(len(group), np.inf), surcharge_yuan_per_kwh(scene)
     here = np.zeros(len(group))
     for p, pool in enumerate(scene.pools):
         speed, view = spec.speed_on(pool.accelerator), scene.site_of(p)
         if speed is None or speed <= 0:
             continue
-        nongreen = scene.weights.nongreen_yuan_per_kwh if p == own else 0.0
+        nongreen = surcharge[pool.site] if p == own else 0.0
         rate = (view.price_yuan_per_kwh + nongreen) * view.pue
         it_kw = it_power_kw(spec, pool.gpu_power_kw, pool.cpu_power_kw) * own_speed / speed
         summed = np.concatenate(([0.0], np.cumsum(rate * scene.hours)))

@@ -1,14 +1,16 @@
 """The language of scenarios: hubs, jobs, what runs already; then ``world.plan()``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from policies.registry import POLICIES
+from policies.rules import Rules
 from scheduler.checker import check
 from scheduler.domain.explanation import Explanation
 from scheduler.domain.fleet import Link, Node, NodeLifecycle, Region, Rtt, Site
 from scheduler.domain.job import AcceleratorOption, Command, JobSpec, JobState, WorkerShape
+from scheduler.domain.rules import Maintenance
 from scheduler.domain.series import Series, constant
 from scheduler.planner.pipeline import plan
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement, Plan
@@ -43,6 +45,7 @@ class World:
     jobs: list[PendingJob] = field(default_factory=list)
     running: list[RunningAttempt] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
+    rules: Rules = field(default_factory=Rules)
 
     def hub(
         self,
@@ -54,6 +57,7 @@ class World:
         cpus: float = 64.0,
         memory_gb: float = 512.0,
         price: float | list[float] = 0.4,
+        carbon_g: float | list[float] = 600.0,
         green_kw: float | list[float] = 1000.0,
         pue: float | list[float] = 1.2,
         rtt_ms: float | None = 15.0,
@@ -90,7 +94,7 @@ class World:
             price_yuan_per_kwh=series(price),
             green_supply_kw=series(green_kw),
             pue=series(pue),
-            grid_carbon_g_per_kwh=600.0,
+            grid_carbon_g_per_kwh=series(carbon_g) if isinstance(carbon_g, list) else carbon_g,
             rtt=rtt,
             **site,
         )
@@ -141,6 +145,18 @@ class World:
         )
         return self
 
+    def closed(self, cluster: str, from_minutes: float, to_minutes: float, **what: Any) -> "World":
+        """Declares maintenance, in minutes from noon."""
+        declared = Maintenance(
+            cluster=cluster,
+            from_at=NOON + timedelta(minutes=from_minutes),
+            to_at=NOON + timedelta(minutes=to_minutes),
+            why="transformer",
+            **what,
+        )
+        self.rules = replace(self.rules, maintenance=(*self.rules.maintenance, declared))
+        return self
+
     def snapshot(self) -> Snapshot:
         """What the planner sees of it."""
         return Snapshot(
@@ -153,6 +169,7 @@ class World:
             sites=self.sites,
             regions=REGIONS,
             claims=tuple(self.claims),
+            rules=self.rules,
         )
 
     def plan(self, budget: Budget | None = None, **options: Any) -> "Planned":
