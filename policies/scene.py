@@ -35,7 +35,8 @@ class JobClass(NamedTuple):
 
     ``ready_s`` is when they may start, ``overdue_s`` from when on waiting is not allowed any more
     (on a slot's beginning), ``deadline_s`` when they must have ended (inf: never); ``done_s`` is
-    the work that ended attempts have kept, in seconds at relative speed 1.
+    the work that ended attempts have kept, in seconds at relative speed 1. ``above_share``: their
+    tenant holds its fair share without them.
     """
 
     spec: JobSpec
@@ -44,6 +45,7 @@ class JobClass(NamedTuple):
     overdue_s: float
     deadline_s: float
     done_s: float
+    above_share: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,6 +188,15 @@ class Closure:
     declared: Maintenance
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The most accelerators that a tenant may hold, and those that its running jobs hold, (A,)."""
+
+    tenant: str
+    gpus: int
+    running_gpus: Floats
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """Everything a policy may look at. ``hours`` is what is left of each slot, shape (A,).
@@ -211,6 +222,7 @@ class Scene:
     rules: Rules
     claims: tuple[PoolClaim, ...] = ()
     closures: tuple[Closure, ...] = ()
+    quotas: tuple[Quota, ...] = ()
 
     @property
     def weights(self) -> Weights:

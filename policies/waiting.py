@@ -6,7 +6,8 @@ from policies.base import Policy, StartCost
 from policies.scene import Scene
 
 
-def _cost(scene: Scene) -> StartCost:
+def cost(scene: Scene) -> StartCost:
+    """What the time of a start costs each class."""
     weights = scene.weights
     scale = scene.columns.size * scene.columns.urgency
     return StartCost(
@@ -17,4 +18,4 @@ def _cost(scene: Scene) -> StartCost:
     )
 
 
-POLICY = Policy(name="waiting", start_cost=_cost)
+POLICY = Policy(name="waiting", start_cost=cost)

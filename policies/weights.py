@@ -24,6 +24,9 @@ class Weights:
         unplaced_yuan_per_gpu_hour: for a job without a place, per GPU-hour of its run, on top of
             the dearest place it could have had.
         unplaced_yuan_per_job: the same, once, so that the smallest job counts.
+        above_share_yuan_per_gpu_hour: so much less than lateness costs otherwise, it costs a job
+            whose tenant holds its fair share already, while other tenants wait; at most nine
+            tenths of it.
         cpus_per_gpu: cores that weigh as much as one accelerator.
         preempt_priority_step: how much higher a job's priority must be than that of what stops
             for it.
@@ -44,6 +47,7 @@ class Weights:
     late_yuan_per_run_gpu_hour: float = 2.0
     unplaced_yuan_per_gpu_hour: float = 10.0
     unplaced_yuan_per_job: float = 1.0
+    above_share_yuan_per_gpu_hour: float = 5.0
     cpus_per_gpu: float = 16.0
     preempt_priority_step: int = 1
     preempting_yuan: float = 1.0

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from scheduler.checker.interruptions import check_interruptions, moved
 from scheduler.checker.maintenance import check_maintenance
+from scheduler.checker.quotas import check_quotas
 from scheduler.checker.view import (
     SLACK,
     TOUCH_S,
@@ -62,6 +63,7 @@ def _check_placements(snapshot: Snapshot, placements: Sequence[Placement]) -> li
         found += _check_site(view, cluster, [p for p in sound if p.cluster == cluster])
     found += _check_links(view, sound)
     found += check_maintenance(view, sound)
+    found += check_quotas(view, sound)
     return found
 
 

@@ -24,6 +24,7 @@ class ReasonCode(StrEnum):
     MAINTENANCE = "MAINTENANCE"
     POWER_CAP = "POWER_CAP"
     LINK = "LINK"
+    QUOTA = "QUOTA"  # its tenant holds as many accelerators as it may
     CAPACITY = "CAPACITY"
     GANG_FRAGMENTED = "GANG_FRAGMENTED"
     NOT_YET = "NOT_YET"  # earliest start or back-off ahead

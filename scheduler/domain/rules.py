@@ -32,3 +32,17 @@ class Maintenance:
         if self.node is not None:
             return f"{self.node} in {self.cluster}"
         return self.cluster if self.accelerator is None else f"{self.cluster}/{self.accelerator}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TenantRule:
+    """What holds for one tenant: the most accelerators that its jobs may hold at any time, all
+    clusters together (None: no limit), and its weight among those who share."""
+
+    quota_gpus: int | None = None
+    weight: float = 1.0
+
+    @property
+    def tells_jobs_apart(self) -> bool:
+        """Whether its jobs are subject to more than those of other tenants."""
+        return self.quota_gpus is not None

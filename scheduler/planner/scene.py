@@ -13,6 +13,7 @@ from scheduler.planner.closures import closures_of, without_closed
 from scheduler.planner.pools import claims_of, pools_of
 from scheduler.planner.sites import AXIS_SLOTS_MAX, site_views
 from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.tenants import quotas_of
 
 
 def build_scene(snapshot: Snapshot, weights: Weights | None = None) -> Scene:
@@ -49,6 +50,7 @@ def build_scene(snapshot: Snapshot, weights: Weights | None = None) -> Scene:
         rules=rules,
         claims=claims_of(snapshot, pools),
         closures=closures,
+        quotas=quotas_of(snapshot, axis),
     )
 
 

@@ -216,6 +216,7 @@ def spec_of(
     memory_gb: float = 1.0,
     models: dict[str, float] | None = None,
     region: str = "shanghai",
+    tenant: str = "tenant",
     delay_minutes: float = 0.0,
     deadline_minutes: float | None = None,
     earliest_minutes: float | None = None,
@@ -224,7 +225,7 @@ def spec_of(
     """A spec; times in minutes from noon."""
     return JobSpec(
         name="job",
-        tenant="tenant",
+        tenant=tenant,
         region=region,
         work=Command(("true",)),
         expected_duration_s=minutes * 60,
