@@ -10,6 +10,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from scheduler.checker.forecasts import as_planned
 from scheduler.checker.interruptions import check_interruptions, moved
 from scheduler.checker.maintenance import check_maintenance
 from scheduler.checker.quotas import check_quotas
@@ -40,6 +41,7 @@ WHAT = ("accelerators", "cores", "GB")
 
 def check(snapshot: Snapshot, plan: Plan) -> list[str]:
     """Every violation as a sentence that names the job or the resource; empty for a legal plan."""
+    snapshot = as_planned(snapshot)
     found = list(_check_completeness(snapshot, plan))
     found += _check_placements(snapshot, plan.placements)
     if plan.interruptions:

@@ -30,7 +30,7 @@ def check_maintenance(view: View, placements: list[Placement]) -> Iterator[str]:
 def _check_others(view: View, declared: Maintenance, placements: list[Placement]) -> Iterator[str]:
     """The pool of one closed node, slot by slot: all that is closed then holds nothing."""
     node = view.nodes.get(declared.node or "")
-    if node is None or declared.to_at <= view.snapshot.now_at:
+    if node is None or not declared.covers(node) or declared.to_at <= view.snapshot.now_at:
         return
     here = [p for p in placements if p.accelerator == node.accelerator]
     planned = [Tally(), Tally(), Tally()]
