@@ -25,7 +25,7 @@ def _told(scene: Scene, closure: Closure) -> str:
     )
 
 
-def _bounds(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
+def _first(scene: Scene, pairs: Pairs) -> Ints:
     """From the first slot on in which the nodes that are open would hold the gang if nothing else
     ran there."""
     first = np.zeros(len(pairs.klass), dtype=np.int64)
@@ -38,7 +38,7 @@ def _bounds(scene: Scene, pairs: Pairs) -> tuple[Ints, Ints]:
                 enough = _room(scene, p, spec) >= spec.workers
                 known[key] = int(np.argmax(enough)) if enough.any() else scene.slots
             first[row] = known[key]
-    return pairs.bounds(scene.slots, first=first)
+    return first
 
 
 def _room(scene: Scene, pool: int, spec: JobSpec) -> Ints:
@@ -100,6 +100,6 @@ def _rows(scene: Scene) -> tuple[Rows, ...]:
 
 POLICY = Policy(
     name="maintenance",
-    start_filters=(StartFilter(ReasonCode.MAINTENANCE, _bounds, _why_too_few),),
+    start_filters=(StartFilter(ReasonCode.MAINTENANCE, _why_too_few, first=_first),),
     rows=_rows,
 )

@@ -9,12 +9,17 @@ from scheduler.domain.rules import ClusterRule, Maintenance, TenantRule
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """Part of a snapshot, so that a round can be repeated. Clusters and tenants by their names."""
+    """Part of a snapshot, so that a round can be repeated. Clusters and tenants by their names.
+
+    Plans take what costs (price, PUE, carbon) at ``forecast_quantile`` of their forecasts, and
+    green supply at 1 - that.
+    """
 
     weights: Weights = field(default_factory=Weights)
     maintenance: tuple[Maintenance, ...] = ()
     clusters: Mapping[str, ClusterRule] = field(default_factory=dict)
     tenants: Mapping[str, TenantRule] = field(default_factory=dict)
+    forecast_quantile: float = 0.5
 
     def cluster(self, name: str) -> ClusterRule:
         """What holds for a cluster."""

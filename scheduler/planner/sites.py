@@ -60,10 +60,12 @@ def it_power_kw(spec: JobSpec, gpu_power_kw: float, cpu_power_kw: float) -> floa
 
 
 def _site_view(site: Site, snapshot: Snapshot, hours: Floats, loads: list[Load]) -> SiteView:
-    pue = _sample(site.pue, snapshot, len(hours), WORST_PUE, "max")
+    dear = snapshot.rules.forecast_quantile
+    pue = _sample(site.pue.at_quantile(dear), snapshot, len(hours), WORST_PUE, "max")
     kw, held_kw, kwh, held_kwh = (it * pue for it in _running(snapshot, hours, loads))
-    price = _sample(site.price_yuan_per_kwh, snapshot, len(hours), WORST_PRICE_YUAN_PER_KWH, "max")
-    green_kw = _sample(site.green_supply_kw, snapshot, len(hours), WORST_GREEN_KW, "min")
+    tariff, supply = site.price_yuan_per_kwh.at_quantile(dear), site.green_supply_kw
+    price = _sample(tariff, snapshot, len(hours), WORST_PRICE_YUAN_PER_KWH, "max")
+    green_kw = _sample(supply.at_quantile(1 - dear), snapshot, len(hours), WORST_GREEN_KW, "min")
     return SiteView(
         site=site,
         price_yuan_per_kwh=price,
@@ -80,7 +82,8 @@ def _site_view(site: Site, snapshot: Snapshot, hours: Floats, loads: list[Load])
 def _carbon(site: Site, snapshot: Snapshot, axis: int) -> Floats:
     told = site.grid_carbon_g_per_kwh
     series = told if isinstance(told, Series) else constant(told, snapshot.start_at)
-    return _sample(series, snapshot, axis, WORST_CARBON_G_PER_KWH, "max")
+    planned = series.at_quantile(snapshot.rules.forecast_quantile)
+    return _sample(planned, snapshot, axis, WORST_CARBON_G_PER_KWH, "max")
 
 
 def _sample(

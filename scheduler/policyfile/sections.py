@@ -102,6 +102,12 @@ class PolicyFile(Section):
     """The whole file."""
 
     weights: WeightsSection = _WEIGHTS
+    forecast_quantile: Annotated[float, Field(strict=True, gt=0, lt=1)] = Field(
+        default=0.5,
+        description="where forecasts tell how sure they are, plan on prices, PUE and carbon that "
+        "are not exceeded with this probability, and on green supply that is not undercut with it; "
+        "0.5: on the forecasts themselves",
+    )
     clusters: dict[Name, ClusterSection] = Field(default_factory=dict)
     tenants: dict[Name, TenantSection] = Field(default_factory=dict)
     maintenance: tuple[MaintenanceSection, ...] = ()
@@ -126,4 +132,5 @@ class PolicyFile(Section):
             clusters={name: ClusterRule(**c.model_dump()) for name, c in self.clusters.items()},
             tenants={name: tenant.rule() for name, tenant in self.tenants.items()},
             maintenance=tuple(Maintenance(**m.model_dump()) for m in self.maintenance),
+            forecast_quantile=self.forecast_quantile,
         )

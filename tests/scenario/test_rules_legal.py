@@ -10,9 +10,10 @@ from policies.rules import Rules
 from policies.weights import Weights
 from scheduler.checker import check
 from scheduler.domain.rules import ClusterRule, TenantRule, WaitingClass
+from scheduler.domain.series import Series
 from scheduler.planner.pipeline import plan
 from scheduler.planner.search import Budget
-from tests.scenario.world import NOON, World
+from tests.scenario.world import NOON, World, unsure
 
 QUICK = Budget(dual_passes=20, tries=4, sweeps=2, exact_options=400, exact_work=0.05)
 
@@ -23,6 +24,7 @@ def _rules(dice: random.Random) -> Rules:
         for p in (-10, 5)
     )
     return Rules(
+        forecast_quantile=dice.choice([0.5, 0.5, 0.75, 0.9]),
         weights=Weights(carbon_yuan_per_kg=dice.choice([0.0, 0.1])),
         clusters={
             "qingyang": ClusterRule(
@@ -43,6 +45,11 @@ def _rules(dice: random.Random) -> Rules:
     )
 
 
+def _unsure(median: list[float]) -> Series:
+    wide, narrow = ([kw * factor for kw in median] for factor in (0.5, 0.8))
+    return unsure(median, p10=wide, p30=narrow, p80=[kw * 1.5 for kw in median])
+
+
 def _world(seed: int) -> World:
     dice = random.Random(seed)
     world = World(slots=dice.choice([2, 8]), now_at=NOON + timedelta(minutes=dice.choice([0, 7])))
@@ -52,7 +59,8 @@ def _world(seed: int) -> World:
             nodes=dice.choice([1, 3]),
             gpus=4,
             price=[dice.choice([0.2, 0.6]) for _ in range(12)],
-            green_kw=[dice.choice([0.0, 1.0, 4.0]) for _ in range(12)],
+            green_kw=_unsure([dice.choice([0.0, 1.0, 4.0]) for _ in range(12)]),
+            pue=_unsure([dice.choice([1.1, 1.2]) for _ in range(12)]),
             carbon_g=[dice.choice([300.0, 900.0, float("nan")]) for _ in range(12)],
         )
     tenants = ("lab", "firm", "office")

@@ -11,7 +11,7 @@ from scheduler.domain.explanation import Explanation
 from scheduler.domain.fleet import Link, Node, NodeLifecycle, Region, Rtt, Site
 from scheduler.domain.job import AcceleratorOption, Command, JobSpec, JobState, WorkerShape
 from scheduler.domain.rules import Maintenance
-from scheduler.domain.series import Series, constant
+from scheduler.domain.series import Quantile, Series, constant
 from scheduler.planner.pipeline import plan
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement, Plan
 from scheduler.planner.search import Budget
@@ -26,11 +26,19 @@ REGIONS = {
 }
 
 
-def series(values: float | list[float], step_s: float = 900.0) -> Series:
-    """A constant, or values from noon on."""
+def series(values: float | list[float] | Series, step_s: float = 900.0) -> Series:
+    """A constant, or values from noon on, or what is given."""
+    if isinstance(values, Series):
+        return values
     if isinstance(values, list):
         return Series(NOON, step_s, tuple(values))
     return constant(values, NOON)
+
+
+def unsure(median: list[float], **quantiles: list[float]) -> Series:
+    """A forecast from noon on with quantiles, ``p10=[…]`` in percent."""
+    told = [Quantile(int(name[1:]) / 100, tuple(values)) for name, values in quantiles.items()]
+    return Series(NOON, 900.0, tuple(median), "", tuple(sorted(told, key=lambda one: one.q)))
 
 
 @dataclass
@@ -56,10 +64,10 @@ class World:
         model: str = "A800",
         cpus: float = 64.0,
         memory_gb: float = 512.0,
-        price: float | list[float] = 0.4,
+        price: float | list[float] | Series = 0.4,
         carbon_g: float | list[float] = 600.0,
-        green_kw: float | list[float] = 1000.0,
-        pue: float | list[float] = 1.2,
+        green_kw: float | list[float] | Series = 1000.0,
+        pue: float | list[float] | Series = 1.2,
         rtt_ms: float | None = 15.0,
         samples: int = 100,
         province: str = "",

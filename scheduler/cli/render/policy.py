@@ -9,6 +9,8 @@ from rich.text import Text
 from scheduler.cli.render import common
 from scheduler.policyfile.sections import MaintenanceSection, PolicyFile, TenantSection
 
+_QUANTILE: float = PolicyFile.model_fields["forecast_quantile"].default
+
 
 def in_force(told: PolicyFile) -> RenderableType:
     """Weights, then one table each for clusters, tenants and maintenance that the file names."""
@@ -36,6 +38,8 @@ def _weights(told: PolicyFile) -> RenderableType:
         value = getattr(told.weights, name)
         mark = "" if value == field.default else " *"
         table.add_row(name + mark, f"{value:g}", f"{field.default:g}")
+    mark = "" if told.forecast_quantile == _QUANTILE else " *"
+    table.add_row(f"forecast_quantile{mark}", f"{told.forecast_quantile:g}", f"{_QUANTILE:g}")
     return table
 
 

@@ -70,7 +70,7 @@ def test_the_example_says_one_of_everything() -> None:
     [
         ("weights: {carbon_yuan: 1}", "weights.carbon_yuan = 1: no such key; did you mean carbon"),
         ("tenant: {}", "tenant = {}: no such key; did you mean tenants?"),
-        ("zzz: 1", "zzz = 1: no such key of ['weights', 'clusters'"),
+        ("zzz: 1", "zzz = 1: no such key of ['weights', 'forecast_q"),
         ("weights: {moving_yuan: -1}", "weights.moving_yuan = -1: input should be greater than"),
         ("weights: {moving_yuan: .inf}", "weights.moving_yuan = inf: input should be"),
         ("weights: {late_yuan_per_gpu_hour: 0}", "= 0: input should be greater than 0"),
@@ -99,7 +99,7 @@ def test_the_example_says_one_of_everything() -> None:
             "from: 2026-11-20T10:00Z, to: 2026-11-20T11:00Z}]",
             "maintenance.0: node = 'n' and accelerator = 'm': name one of them",
         ),
-        ("- a\n- b", "holds ['a', 'b']; it takes keys: weights, clusters, tenants"),
+        ("- a\n- b", "holds ['a', 'b']; it takes keys: weights, forecast_quantile"),
         ("weights: [", "is not YAML"),
     ],
 )
