@@ -104,7 +104,7 @@ def _use(run: Run, curves: SiteCurves, zero_s: float, slot_s: float, share: floa
 
 
 def _energy(use: _Use, curves: SiteCurves, by_slot: tuple[Floats, Floats, Floats]) -> Energy:
-    """``by_slot``: of what is held and of the rest, which part is met; the carbon of what is not."""
+    """``by_slot``: which part is met of holds, and of the rest; the carbon of what is not green."""
     share, run = use.share, use.run
     kept, rest, carbon_kg = (figure[use.span] for figure in by_slot)
     green_kwh = use.kwh * (share * kept + (1 - share) * rest)
