@@ -1,15 +1,16 @@
 """No run touches what is in maintenance, and what the open nodes hold suffices for the others."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from scheduler.checker.view import SLACK, TOUCH_S, Tally, View, amounts_of, has_of, over
+from scheduler.checker.spans import levels, running, touched
+from scheduler.checker.view import SLACK, TOUCH_S, View, amounts_of, has_of, over
 from scheduler.domain.rules import Maintenance
 from scheduler.planner.plan import Placement
 
 WHAT = ("accelerators", "cores", "GB")
 
 
-def check_maintenance(view: View, placements: list[Placement]) -> Iterator[str]:
+def check_maintenance(view: View, placements: Sequence[Placement]) -> Iterator[str]:
     """What placements break of the declared maintenance."""
     for declared in view.snapshot.rules.maintenance:
         there = [
@@ -27,26 +28,26 @@ def check_maintenance(view: View, placements: list[Placement]) -> Iterator[str]:
             yield from _check_others(view, declared, there)
 
 
-def _check_others(view: View, declared: Maintenance, placements: list[Placement]) -> Iterator[str]:
+def _check_others(
+    view: View, declared: Maintenance, placements: Sequence[Placement]
+) -> Iterator[str]:
     """The pool of one closed node, slot by slot: all that is closed then holds nothing."""
-    node = view.nodes.get(declared.node or "")
-    if node is None or not declared.covers(node) or declared.to_at <= view.snapshot.now_at:
+    snapshot, node = view.snapshot, view.nodes.get(declared.node or "")
+    if node is None or not declared.covers(node) or declared.to_at <= snapshot.now_at:
         return
     here = [p for p in placements if p.accelerator == node.accelerator]
-    planned = [Tally(), Tally(), Tally()]
-    ends = 0
-    for placement in here:
-        slots, spec = view.slots(placement.start_at, placement.end_at), view.spec(placement)
-        ends = max(ends, slots.stop)
-        for tally, amount in zip(planned, amounts_of(spec), strict=True):
-            tally.add(slots, spec.workers * amount)
-    touched = view.slots(max(declared.from_at, view.snapshot.now_at), declared.to_at)
-    for slot in range(touched.start, min(touched.stop, ends)):
+    spans = [(touched(snapshot, p.start_at, p.end_at), view.spec(p)) for p in here]
+    ends = max((slots.stop for slots, _ in spans), default=0)
+    planned = [
+        levels([(slots, spec.workers * amounts_of(spec)[i]) for slots, spec in spans], ends)
+        for i in range(3)
+    ]
+    closed = touched(snapshot, max(declared.from_at, snapshot.now_at), declared.to_at)
+    for slot in range(closed.start, min(closed.stop, ends)):
         free = _free(view, (node.cluster, node.accelerator), slot)
-        for what, tally, has in zip(WHAT, planned, free, strict=True):
-            level = tally.levels(slot + 1)[slot]
+        for what, level, has in zip(WHAT, (row[slot] for row in planned), free, strict=True):
             if level > SLACK and over(level, has):
-                when = view.snapshot.slot_at(slot)
+                when = snapshot.slot_at(slot)
                 yield f"{declared.what} is closed at {when}: {level} {what} > {has} on the others"
 
 
@@ -62,7 +63,7 @@ def _free(view: View, pool: tuple[str, str], slot: int) -> list[float]:
     nodes = view.ready_in(pool).values()
     left = {n.id: [*has_of(n)] for n in nodes if not any(c.covers(n) for c in closed)}
     for attempt in view.snapshot.running:
-        if slot in view.running_slots(attempt):
+        if slot in running(view.snapshot, attempt):
             for name in attempt.nodes:
                 if name in left:
                     held = zip(left[name], amounts_of(attempt.spec), strict=True)
