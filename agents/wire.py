@@ -146,7 +146,12 @@ def observed(observation: Observation, clock: PowerClock) -> node_pb2.ObservedAt
 
 def series(values: Series) -> node_pb2.Series:
     """A series for the scheduler."""
-    message = node_pb2.Series(step_s=values.step_s, values=values.values, source=values.source)
+    message = node_pb2.Series(
+        step_s=values.step_s,
+        values=values.values,
+        source=values.source,
+        quantiles=[node_pb2.Quantile(q=one.q, values=one.values) for one in values.quantiles],
+    )
     message.start_at.FromDatetime(values.start_at)
     return message
 

@@ -1,4 +1,4 @@
-"""Writes the configuration tables of operations.md from the models that read the files.
+"""Writes the tables of keys of operations.md and policies.md from the models that read the files.
 
 ``python docs/reference.py`` writes them in place, between the marks that name each table.
 """
@@ -13,9 +13,15 @@ from pydantic_core import PydanticUndefined
 
 from agents.config import AgentConfig
 from scheduler.config import SchedulerConfig
+from scheduler.policyfile.sections import PolicyFile
 
-FILE = Path(__file__).resolve().parent / "operations.md"
-TABLES: dict[str, type[BaseModel]] = {"scheduler": SchedulerConfig, "agent": AgentConfig}
+HERE = Path(__file__).resolve().parent
+FILES = (HERE / "operations.md", HERE / "policies.md")
+TABLES: dict[str, type[BaseModel]] = {
+    "scheduler": SchedulerConfig,
+    "agent": AgentConfig,
+    "policies": PolicyFile,
+}
 END = "<!-- end -->"
 
 
@@ -45,7 +51,8 @@ def _default(field: FieldInfo) -> str:
 def rows(model: type[BaseModel], prefix: str = "") -> list[str]:
     """One table row per key, sections unfolded."""
     found = []
-    for name, field in model.model_fields.items():
+    for field_name, field in model.model_fields.items():
+        name = field.alias or field_name
         section, item = _section(field.annotation)
         if section is None:
             found.append(f"| `{prefix}{name}` | {_default(field)} | {field.description or ''} |")
@@ -61,6 +68,8 @@ def rows(model: type[BaseModel], prefix: str = "") -> list[str]:
 def filled(document: str) -> str:
     """The document with every table between its marks written anew."""
     for name, model in TABLES.items():
+        if f"<!-- keys: {name} -->" not in document:
+            continue
         before, after = document.split(f"<!-- keys: {name} -->\n")
         table = "\n".join(["| key | default | meaning |", "|---|---|---|", *rows(model)])
         after = after[after.index(END) :]
@@ -69,4 +78,5 @@ def filled(document: str) -> str:
 
 
 if __name__ == "__main__":
-    FILE.write_text(filled(FILE.read_text(encoding="utf-8")), encoding="utf-8")
+    for file in FILES:
+        file.write_text(filled(file.read_text(encoding="utf-8")), encoding="utf-8")

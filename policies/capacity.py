@@ -6,7 +6,7 @@ worker of w accelerators holds at least ⌊w / b⌋ of them (floor is superaddit
 necessary, and for sizes that divide one another the rows together are sufficient.
 
 Running attempts only ever free their nodes, and every start lies within the S slots: a load that
-fits in these fits after them, too.
+fits in these fits after them, too, but for nodes that are in maintenance then.
 """
 
 import numpy as np
@@ -61,12 +61,12 @@ def _rows(scene: Scene) -> tuple[Rows, ...]:
             name="capacity" if size == 1 else f"capacity-blocks-of-{size}",
             unit="accelerator" if size == 1 else f"block of {size} accelerators",
             demand=columns.workers * (columns.gpus // size).astype(float),
-            free=[np.floor(pool.free_gpus / size + TOLERANCE).sum(axis=0) for pool in scene.pools],
+            free=[np.floor(pool.free_gpus / size + TOLERANCE) for pool in scene.pools],
         )
         for size in sorted({1, *(int(size) for size in np.unique(columns.gpus) if size)})
     ]
-    cores = [pool.free_cpus.sum(axis=0) for pool in scene.pools]
-    memory_gb = [pool.free_memory_gb.sum(axis=0) for pool in scene.pools]
+    cores = [pool.free_cpus for pool in scene.pools]
+    memory_gb = [pool.free_memory_gb for pool in scene.pools]
     need = columns.workers * columns.cpus
     families.append(_family(scene, name="cpus", unit="core", demand=need, free=cores))
     need = columns.workers * columns.memory_gb
@@ -75,9 +75,12 @@ def _rows(scene: Scene) -> tuple[Rows, ...]:
 
 
 def _family(scene: Scene, *, name: str, unit: str, demand: Floats, free: list[Floats]) -> Rows:
+    """``free`` are per pool what its nodes have free, (nodes, S + 1)."""
     capacity = np.full((len(scene.pools), scene.axis), np.inf)
-    for p, per_slot in enumerate(free):
-        capacity[p, : scene.slots] = per_slot[: scene.slots]
+    for p, per_node in enumerate(free):
+        capacity[p, : scene.slots] = per_node.sum(axis=0)[: scene.slots]
+    for p in {closure.pool for closure in scene.closures if not closure.whole}:
+        capacity[p, scene.slots :] = _after(scene, p, free[p])
     return Rows(
         name=name,
         code=ReasonCode.CAPACITY,
@@ -89,6 +92,16 @@ def _family(scene: Scene, *, name: str, unit: str, demand: Floats, free: list[Fl
         profile=np.ones((len(scene.pools), scene.axis)),
         capacity=capacity,
     )
+
+
+def _after(scene: Scene, pool: int, per_node: Floats) -> Floats:
+    """What a pool has free after the S slots: without limit unless nodes are in maintenance."""
+    closed = np.zeros((len(per_node), scene.axis - scene.slots), dtype=bool)
+    for closure in scene.closures:
+        if closure.pool == pool and not closure.whole:
+            closed[closure.nodes] |= closure.slots[scene.slots :]
+    left = np.where(closed, 0.0, per_node[:, [scene.slots - 1]]).sum(axis=0)
+    return np.where(closed.any(axis=0), left, np.inf)
 
 
 POLICY = Policy(

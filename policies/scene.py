@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from policies.rules import Rules
 from policies.ways import Ways
 from policies.weights import Weights
 from scheduler.domain.fleet import Node, Region, Site
 from scheduler.domain.job import JobSpec
+from scheduler.domain.rules import Maintenance
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.signedinteger[Any]]
@@ -34,7 +36,8 @@ class JobClass(NamedTuple):
     ``ready_s`` is when they may start, ``overdue_s`` from when on waiting is not allowed any more
     (on a slot's beginning), ``deadline_s`` when they must have ended (inf: never); ``done_s`` is
     the work that ended attempts have kept, in seconds at relative speed 1. ``kept`` is the cluster,
-    accelerator and slot that the round before had planned.
+    accelerator and slot that the round before had planned; ``above_share``: their tenant holds its
+    fair share without them.
     """
 
     spec: JobSpec
@@ -44,6 +47,7 @@ class JobClass(NamedTuple):
     deadline_s: float
     done_s: float
     kept: tuple[str, str, int] | None = None
+    above_share: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,13 +153,15 @@ class Pool:
 class SiteView:
     """A site over the axis; each array has the shape (A,). Power and energy are at the door.
 
-    ``running_kw`` is the draw of what runs, in every slot it touches; ``running_held_kw`` the
-    green supply it holds; ``running_kwh`` its energy from now on, ``running_held_kwh`` of it held.
+    ``carbon_g_per_kwh`` is of energy that is not green. ``running_kw`` is the draw of what runs, in
+    every slot it touches; ``running_held_kw`` the green supply it holds; ``running_kwh`` its energy
+    from now on, ``running_held_kwh`` of it held.
     """
 
     site: Site
     price_yuan_per_kwh: Floats
     pue: Floats
+    carbon_g_per_kwh: Floats
     green_kw: Floats
     running_kw: Floats
     running_held_kw: Floats
@@ -172,13 +178,35 @@ class PoolClaim:
     priority: int
 
 
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Nodes of a pool, as rows of ``Pool.nodes``, in maintenance in some slots, (A,); ``whole`` if
+    they are all that it has."""
+
+    pool: int
+    nodes: Ints
+    slots: Bools
+    whole: bool
+    declared: Maintenance
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """The most accelerators that a tenant may hold, and those that its running jobs hold, (A,)."""
+
+    tenant: str
+    gpus: int
+    running_gpus: Floats
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """Everything a policy may look at. ``hours`` is what is left of each slot, shape (A,).
 
     ``speeds`` (profiles, P) are relative speeds of jobs that accept the same accelerators, nan
     where a pool's is not among them. ``ways`` are those of the data, None if no class has any.
-    ``claims`` are pools that are being freed, with the priority of the job for which.
+    ``claims`` are pools that are being freed, with the priority of the job for which. ``closures``
+    are nodes in maintenance; where they are not the whole pool, nothing on them counts as free.
     """
 
     start_at: datetime
@@ -193,8 +221,14 @@ class Scene:
     regions: dict[str, Region]
     speeds: Floats
     ways: Ways | None
-    weights: Weights
+    rules: Rules
     claims: tuple[PoolClaim, ...] = ()
+    closures: tuple[Closure, ...] = ()
+    quotas: tuple[Quota, ...] = ()
+
+    @property
+    def weights(self) -> Weights:
+        return self.rules.weights
 
     @property
     def axis(self) -> int:

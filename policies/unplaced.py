@@ -6,11 +6,12 @@ from policies.base import Policy
 from policies.scene import Floats, Scene
 
 
-def _surcharge(scene: Scene) -> Floats:
+def surcharge(scene: Scene) -> Floats:
+    """Of each class, (K,)."""
     weights, columns = scene.weights, scene.columns
     gpu_hours = columns.size * columns.left_s / 3600
     base = weights.unplaced_yuan_per_job + weights.unplaced_yuan_per_gpu_hour * gpu_hours
     return np.asarray(base * columns.urgency)
 
 
-POLICY = Policy(name="unplaced", unplaced_yuan=_surcharge)
+POLICY = Policy(name="unplaced", unplaced_yuan=surcharge)

@@ -6,15 +6,24 @@ from policies.base import Policy, StartCost
 from policies.scene import Scene
 
 
-def _cost(scene: Scene) -> StartCost:
-    weights = scene.weights
-    scale = scene.columns.size * scene.columns.urgency
+def cost(scene: Scene) -> StartCost:
+    """What the time of a start costs each class: by the weights and its urgency, or by its tenant's
+    waiting classes."""
+    weights, columns = scene.weights, scene.columns
+    before = columns.urgency * weights.defer_yuan_per_gpu_hour
+    after = columns.urgency * weights.late_yuan_per_gpu_hour
+    tenants = {name: rule for name, rule in scene.rules.tenants.items() if rule.waiting}
+    for k, klass in enumerate(scene.classes) if tenants else ():
+        rule = tenants.get(klass.spec.tenant)
+        own = rule.waiting_of(klass.spec.priority) if rule else None
+        if own is not None:
+            before[k], after[k] = own.defer_yuan_per_gpu_hour, own.late_yuan_per_gpu_hour
     return StartCost(
-        before_yuan_per_h=scale * weights.defer_yuan_per_gpu_hour,
-        after_yuan_per_h=scale * weights.late_yuan_per_gpu_hour,
-        once_yuan=np.zeros(len(scale)),
-        once_yuan_per_run_h=scale * weights.late_yuan_per_run_gpu_hour,
+        before_yuan_per_h=columns.size * before,
+        after_yuan_per_h=columns.size * after,
+        once_yuan=np.zeros(len(scene.classes)),
+        once_yuan_per_run_h=columns.size * columns.urgency * weights.late_yuan_per_run_gpu_hour,
     )
 
 
-POLICY = Policy(name="waiting", start_cost=_cost)
+POLICY = Policy(name="waiting", start_cost=cost)

@@ -15,6 +15,7 @@ class Weights:
 
     Attributes:
         nongreen_yuan_per_kwh: on energy at the door that no green supply covers.
+        carbon_yuan_per_kg: on what the energy that no green supply covers emits, beside its price.
         defer_yuan_per_gpu_hour: of waiting that the job allows (its ``max_delay_s``); enough to
             break ties towards the earlier slot, small against any tariff band.
         late_yuan_per_gpu_hour: of waiting that it does not allow; about an accelerator's rent.
@@ -23,6 +24,9 @@ class Weights:
         unplaced_yuan_per_gpu_hour: for a job without a place, per GPU-hour of its run, on top of
             the dearest place it could have had.
         unplaced_yuan_per_job: the same, once, so that the smallest job counts.
+        above_share_yuan_per_gpu_hour: so much less than lateness costs otherwise, it costs a job
+            whose tenant holds its fair share already, while other tenants wait; at most nine
+            tenths of it.
         cpus_per_gpu: cores that weigh as much as one accelerator.
         preempt_priority_step: how much higher a job's priority must be than that of what stops
             for it.
@@ -39,11 +43,13 @@ class Weights:
     """
 
     nongreen_yuan_per_kwh: float = 0.05
+    carbon_yuan_per_kg: float = 0.0
     defer_yuan_per_gpu_hour: float = 0.01
     late_yuan_per_gpu_hour: float = 10.0
     late_yuan_per_run_gpu_hour: float = 2.0
     unplaced_yuan_per_gpu_hour: float = 10.0
     unplaced_yuan_per_job: float = 1.0
+    above_share_yuan_per_gpu_hour: float = 5.0
     cpus_per_gpu: float = 16.0
     preempt_priority_step: int = 1
     preempting_yuan: float = 1.0

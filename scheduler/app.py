@@ -25,6 +25,7 @@ from scheduler.heap import collect_rarely
 from scheduler.logsetup import configure
 from scheduler.planning.loop import PlanningLoop
 from scheduler.planning.process import PlannerProcess
+from scheduler.policyfile.live import LiveRules
 from scheduler.rpc.auth import TokenInterceptor
 from scheduler.rpc.jobs import JobServicer
 from scheduler.rpc.nodes import NodeServicer
@@ -74,7 +75,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
 
     Raises:
         StoreError: the database cannot be used.
-        ConfigError: the address or the certificate cannot be used.
+        ConfigError: the address, the certificate or the policy file cannot be used.
         LoopDiedError: a part that should live for ever did not.
     """
     clock = _clock(config)
@@ -89,9 +90,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
         streams = Streams()
         leases = await _leases(store, clock, config.lease_ttl_s)
         dispatcher = Dispatcher(book, fleet, leases, streams, clock)
-        loop = PlanningLoop(
-            config=config, clock=clock, book=book, fleet=fleet, store=store, planner=planner
-        )
+        loop = _planning(planner, config=config, clock=clock, book=book, fleet=fleet, store=store)
         book.on_step(dispatcher.on_step)
         book.on_step(loop.on_step)
         jobs = JobServicer(book, store, World(fleet, loop, dispatcher, config), clock)
@@ -137,6 +136,27 @@ async def _leases(store: Store, clock: Clock, lease_ttl_s: float) -> Leases:
         lease_ttl_s,
         earlier_ttl_s=await granted.begin(store.database, lease_ttl_s),
         others_act_s=store.database.others_act_s,
+    )
+
+
+def _planning(
+    planner: PlannerProcess,
+    *,
+    config: SchedulerConfig,
+    clock: Clock,
+    book: JobBook,
+    fleet: Fleet,
+    store: Store,
+) -> PlanningLoop:
+    """The loop, with the rules that the policy file puts in force."""
+    return PlanningLoop(
+        config=config,
+        clock=clock,
+        book=book,
+        fleet=fleet,
+        store=store,
+        planner=planner,
+        rules=LiveRules(config.policies).now,
     )
 
 

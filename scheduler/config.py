@@ -105,6 +105,11 @@ class SchedulerConfig(BaseSettings):
     lease_ttl_s: Annotated[float, Field(ge=LEASE_TTL_MIN_S, allow_inf_nan=False)] = Field(
         default=30.0, description="how long an attempt lives unheard, real time; at least 15"
     )
+    policies: Path | None = Field(
+        default=None,
+        description="policy file: weights, clusters, tenants, maintenance; a change counts from "
+        "the next round on",
+    )
     keep: KeepConfig = KeepConfig()
     clock: ClockConfig = ClockConfig()
 

@@ -10,8 +10,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from scheduler.checker.alone import RTT_SAMPLES_MIN, check_alone
+from scheduler.checker.forecasts import as_planned
 from scheduler.checker.interruptions import check_interruptions, moved
 from scheduler.checker.links import check_links, transfers_of
+from scheduler.checker.maintenance import check_maintenance
+from scheduler.checker.quotas import check_quotas
 from scheduler.checker.tables import held_of, hosts_of, runs_of
 from scheduler.checker.together import check_nodes, check_pools, check_sites
 from scheduler.checker.view import SLACK, View
@@ -24,6 +27,7 @@ __all__ = ["RTT_SAMPLES_MIN", "check"]
 
 def check(snapshot: Snapshot, plan: Plan) -> list[str]:
     """Every violation as a sentence that names the job or the resource; empty for a legal plan."""
+    snapshot = as_planned(snapshot)
     view, found = View(snapshot), list(_check_completeness(snapshot, plan))
     found += _check_placements(view, plan.placements)
     if plan.interruptions:
@@ -55,6 +59,8 @@ def _check_placements(view: View, placements: Sequence[Placement]) -> list[str]:
     found += check_pools(view, hosts, held, runs)
     found += check_sites(view, held, runs)
     found += check_links(view, runs, transfers)
+    found += check_maintenance(view, sound)
+    found += check_quotas(view, sound)
     return found
 
 

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "placements": ("placements", "List what is placed where, at what cost and how green."),
     "rounds": ("rounds", "List planning rounds, newest first."),
     "replay": ("replay", "Replay past jobs under several policies and compare them."),
+    "policy": ("policy", "Check a policy file, and show what it puts in force."),
     "scheduler": ("scheduler", "Run the scheduler."),
     "agent": ("agent", "Run the agent of a host."),
     "gateway": ("gateway", "Run the responder of an origin region."),

@@ -58,14 +58,16 @@ class Rtt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What holds for a whole cluster. ``power_cap_kw`` is at the door, PUE included."""
+    """What holds for a whole cluster. ``power_cap_kw`` is at the door, PUE included;
+    ``grid_carbon_g_per_kwh`` is of the energy that is not green, one figure or one over time.
+    """
 
     cluster: str
     province: str
     price_yuan_per_kwh: Series
     green_supply_kw: Series
     pue: Series
-    grid_carbon_g_per_kwh: float
+    grid_carbon_g_per_kwh: float | Series
     power_cap_kw: float | None = None
     links: tuple[Link, ...] = ()
     rtt: dict[str, Rtt] = field(default_factory=dict)
@@ -73,6 +75,11 @@ class Site:
     reachable: bool = True
     # Why it starts nothing at present although its agent is heard; empty when it does.
     not_serving: str = ""
+
+    def carbon_g_per_kwh_at(self, when: datetime) -> float:
+        """Of the energy that is not green, at a time."""
+        carbon = self.grid_carbon_g_per_kwh
+        return carbon.at(when) if isinstance(carbon, Series) else carbon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """What is believed of a report: a range for every field; what lies outside is rejected alone."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 from scheduler.domain.fleet import Rejection, Rtt
 from scheduler.domain.series import Series
@@ -62,10 +63,37 @@ def judge_series(name: str, series: Series, at: datetime) -> Rejection | None:
         return Rejection(name, "[]", "has no values", at)
     if objection := STEP_S.objection(series.step_s):
         return Rejection(f"{name}.step_s", f"{series.step_s:g}", objection, at)
-    for index, value in enumerate(series.values):
+    return _judge_values(name, name, series.values, at) or _judge_quantiles(name, series, at)
+
+
+def _judge_values(name: str, where: str, values: Sequence[float], at: datetime) -> Rejection | None:
+    for index, value in enumerate(values):
         objection = SITE_RANGES[name].objection(value)
         if objection:
-            return Rejection(f"{name}[{index}]", f"{value:g}", objection, at)
+            return Rejection(f"{where}[{index}]", f"{value:g}", objection, at)
+    return None
+
+
+def _judge_quantiles(name: str, series: Series, at: datetime) -> Rejection | None:
+    """Ascending and of the series' length, and so are their values at every step, with the median
+    among them."""
+    qs = [one.q for one in series.quantiles]
+    for one in series.quantiles:
+        where = f"{name}.quantiles[{one.q:g}]"
+        if not 0 < one.q < 1 or one.q == 0.5 or qs != sorted({*qs}):
+            told = "q must lie between 0 and 1, not be 0.5, and grow from one to the next"
+            return Rejection(f"{name}.quantiles", f"{qs}", told, at)
+        if len(one.values) != len(series.values):
+            told = f"has {len(one.values)} values for the {len(series.values)} of the series"
+            return Rejection(where, f"{len(one.values)} values", told, at)
+        if objection := _judge_values(name, where, one.values, at):
+            return objection
+    known = sorted([(0.5, series.values), *((one.q, one.values) for one in series.quantiles)])
+    for (low, below), (high, above) in pairwise(known):
+        for index, (less, more) in enumerate(zip(below, above, strict=True)):
+            if less > more:
+                told = f"quantile {low:g} is above quantile {high:g}"
+                return Rejection(f"{name}[{index}]", f"{less:g} > {more:g}", told, at)
     return None
 
 

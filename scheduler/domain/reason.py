@@ -21,8 +21,10 @@ class ReasonCode(StrEnum):
     DATA = "DATA"  # the data cannot arrive in time
     # Why not now: time will tell.
     CLUSTER_UNREACHABLE = "CLUSTER_UNREACHABLE"
+    MAINTENANCE = "MAINTENANCE"
     POWER_CAP = "POWER_CAP"
     LINK = "LINK"
+    QUOTA = "QUOTA"  # its tenant holds as many accelerators as it may
     CAPACITY = "CAPACITY"
     GANG_FRAGMENTED = "GANG_FRAGMENTED"
     NOT_YET = "NOT_YET"  # earliest start or back-off ahead

@@ -1,18 +1,31 @@
 """Values over time: tariffs, green supply, PUE."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
+class Quantile:
+    """What a forecast stays below with probability ``q``, 0 to 1: one value per step."""
+
+    q: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
-    """Value ``i`` holds from ``start_at + i * step_s`` for ``step_s`` seconds."""
+    """Value ``i`` holds from ``start_at + i * step_s`` for ``step_s`` seconds.
+
+    A forecast may tell how sure it is: ``quantiles``, ascending, each as long as ``values``, which
+    are its median.
+    """
 
     start_at: datetime
     step_s: float
     values: tuple[float, ...]
     source: str = ""
+    quantiles: tuple[Quantile, ...] = ()
 
     def at(self, when: datetime) -> float:
         """The value at a time; the nearest one outside the series' reach.
@@ -28,6 +41,22 @@ class Series:
     def sample(self, times: Sequence[datetime]) -> list[float]:
         """The values at several times."""
         return [self.at(when) for when in times]
+
+    def at_quantile(self, q: float) -> "Series":
+        """The series with its values at a quantile: on the line between the two nearest that are
+        known (the values themselves are 0.5), the outermost one beyond them."""
+        if not self.quantiles or q == 0.5:
+            return self
+        known = sorted([(0.5, self.values), *((one.q, one.values) for one in self.quantiles)])
+        below = max((one for one in known if one[0] <= q), default=known[0])
+        above = min((one for one in known if one[0] >= q), default=known[-1])
+        if below[0] == above[0]:
+            return replace(self, values=below[1])
+        part = (q - below[0]) / (above[0] - below[0])
+        values = tuple(
+            low + part * (high - low) for low, high in zip(below[1], above[1], strict=True)
+        )
+        return replace(self, values=values)
 
 
 def constant(value: float, at: datetime, source: str = "constant") -> Series:

@@ -1,7 +1,7 @@
 """Jobs by class: those that no rule can tell apart are planned as one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 import numpy as np
@@ -11,6 +11,7 @@ from policies.weights import Weights, urgency
 from scheduler.domain.job import JobSpec
 from scheduler.domain.remaining import left_s
 from scheduler.planner.snapshot import PendingJob, Snapshot
+from scheduler.planner.tenants import above_share
 
 
 def classes_of(snapshot: Snapshot) -> tuple[JobClass, ...]:
@@ -18,14 +19,15 @@ def classes_of(snapshot: Snapshot) -> tuple[JobClass, ...]:
     start_at, members = snapshot.start_at, dict[object, list[int]]()
     identities, parts = dict[int, object](), Parts()
     now_s = (snapshot.now_at - start_at).total_seconds()
-    jobs = snapshot.jobs
+    jobs, above = snapshot.jobs, above_share(snapshot)
+    ruled = {name for name, rule in snapshot.rules.tenants.items() if rule.tells_jobs_apart}
     times: dict[object, tuple[float, float, float]] = {}
     for i in sorted(range(len(jobs)), key=lambda i: (jobs[i].submitted_at, jobs[i].id)):
         job = jobs[i]
         if (identity := identities.get(id(job.spec))) is None:
-            identity = identities[id(job.spec)] = _identity(job.spec, parts)
+            identity = identities[id(job.spec)] = _identity(job.spec, ruled, parts)
         when = _times(job, snapshot.slot_s, start_at, now_s)
-        key = (when, job.done_s, identity, _kept(job, snapshot))
+        key = (when, job.done_s, identity, i in above, _kept(job, snapshot))
         if (known := members.get(key)) is None:
             members[key], times[key] = [i], when
         else:
@@ -39,6 +41,7 @@ def classes_of(snapshot: Snapshot) -> tuple[JobClass, ...]:
             deadline_s=times[key][2],
             done_s=jobs[alike[0]].done_s,
             kept=_kept(jobs[alike[0]], snapshot),
+            above_share=alike[0] in above,
         )
         for key, alike in members.items()
     )
@@ -87,9 +90,10 @@ class Parts:
         return number
 
 
-def _identity(spec: JobSpec, parts: Parts) -> tuple[object, ...]:
-    """What the rules look at in a spec, its times aside."""
+def _identity(spec: JobSpec, ruled: Collection[str], parts: Parts) -> tuple[object, ...]:
+    """What the rules look at in a spec, its times aside; its tenant where it has rules."""
     return (
+        spec.tenant if spec.tenant in ruled else None,
         spec.region,
         spec.expected_duration_s,
         spec.restart_s,

@@ -40,7 +40,8 @@ class Ledger:
         self._green_kwh = green_kw * model.scene.hours
         self._load_kwh = np.array([view.running_kwh for view in sites]).reshape(shape)
         self._held_kwh = np.array([view.running_held_kwh for view in sites]).reshape(shape)
-        self._carbon = np.array([view.site.grid_carbon_g_per_kwh for view in sites], dtype=float)
+        carbon = np.array([view.carbon_g_per_kwh for view in sites]).reshape(shape)
+        self._carbon_kg = self._pue * carbon / 1000  # per IT kWh, if nothing were green
         self._enter(places.pair, places.slot, self._load_kwh, self._held_kwh)
 
     def _enter(self, pair: Ints, slot: Ints, load: Floats, held: Floats) -> None:
@@ -68,9 +69,10 @@ class Ledger:
         rest = np.maximum(self._green_kwh - self._held_kwh, 0.0)
         others = self._load_kwh - self._held_kwh
         part = np.divide(rest, others, out=np.ones_like(rest), where=others > rest)
-        kwh, green_kwh, held_kw = np.empty((3, len(pair)))
+        kwh, green_kwh, held_kw, carbon_kg, spared_kg, _ = np.empty((6, len(pair)))
         share = self._model.scene.columns.green_share
         problem = self._model.problem
         energies(problem, self._pue, part, share, pair, slot, kwh, green_kwh, held_kw)
-        site = self._model.candidates.pairs.site[pair]
-        return kwh, green_kwh, (kwh - green_kwh) * self._carbon[site] / 1000, held_kw
+        # The same sums, with what each kWh would emit in the place of the PUE.
+        energies(problem, self._carbon_kg, part, share, pair, slot, carbon_kg, spared_kg, _)
+        return kwh, green_kwh, carbon_kg - spared_kg, held_kw

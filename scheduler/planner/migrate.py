@@ -14,6 +14,7 @@ from datetime import timedelta
 import numpy as np
 
 from policies.base import Policy
+from policies.nongreen import surcharge_yuan_per_kwh
 from policies.scene import Floats, Scene
 from policies.weights import Weights
 from scheduler.domain.job import JobState
@@ -116,10 +117,10 @@ def _promising(snapshot: Snapshot, scene: Scene, movers: Sequence[Mover]) -> lis
     for group in alike.values():
         saved = _most_saved_yuan(scene, pools, group, edges_s)
         for yuan, mover in zip(saved.tolist(), group, strict=True):
-            if yuan <= scene.weights.moving_yuan:
+            moving_yuan = scene.rules.moving_yuan(mover.attempt.cluster)
+            if yuan <= moving_yuan:
                 continue
-            net = yuan - scene.weights.moving_yuan
-            net -= stop_yuan(mover.attempt, snapshot, scene.weights)
+            net = yuan - moving_yuan - stop_yuan(mover.attempt, snapshot, scene.weights)
             if net > 0:
                 found.append((-net, mover.attempt.attempt_id, mover))
     return [mover for _, _, mover in sorted(found, key=lambda item: item[:2])[:LOOKED_AT]]
@@ -134,14 +135,15 @@ def _most_saved_yuan(
     own_speed = spec.speed_on(attempt.accelerator) or 1.0
     ends_s = scene.now_s + np.array([mover.rest_s for mover in group])
     beyond_h = np.maximum(ends_s - edges_s[-1], 0.0) / 3600
-    least = np.full(len(group), np.inf)
+    least, surcharge = np.full(len(group), np.inf), surcharge_yuan_per_kwh(scene)
     here = np.zeros(len(group))
     for p, pool in enumerate(scene.pools):
         speed, view = spec.speed_on(pool.accelerator), scene.site_of(p)
         if speed is None or speed <= 0:
             continue
-        nongreen = scene.weights.nongreen_yuan_per_kwh if p == own else 0.0
-        rate = (view.price_yuan_per_kwh + nongreen) * view.pue
+        more = scene.rules.cluster(pool.cluster).price_adder_yuan_per_kwh
+        nongreen = surcharge[pool.site] if p == own else 0.0
+        rate = (view.price_yuan_per_kwh + more + nongreen) * view.pue
         it_kw = it_power_kw(spec, pool.gpu_power_kw, pool.cpu_power_kw) * own_speed / speed
         summed = np.concatenate(([0.0], np.cumsum(rate * scene.hours)))
         yuan = it_kw * (np.interp(ends_s, edges_s, summed) + rate[-1] * beyond_h)
@@ -295,7 +297,7 @@ class _Moving:
         row = self._model.candidates.row_of(klass, pool)
         stage_s = float(self._model.candidates.pairs.stage_s[row])
         stop = stop_yuan(mover.attempt, self._snapshot, scene.weights, stage_s)
-        return scene.weights.moving_yuan + stop
+        return scene.rules.moving_yuan(mover.attempt.cluster) + stop
 
 
 def _stay(mover: Mover, snapshot: Snapshot) -> PendingJob:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from ortools.sat.python import cp_model
 
-from policies.scene import TOLERANCE, Floats, Pool
+from policies.scene import TOLERANCE, Bools, Floats, Pool
 from scheduler.domain.job import JobSpec
 
 # Cores and GB are counted in thousandths, demand rounded up.
@@ -22,19 +22,24 @@ class Packing:
     nodes: tuple[tuple[str, ...] | None, ...]
 
 
-def pack(pool: Pool, gangs: Sequence[JobSpec], weights: Sequence[float]) -> Packing:
+def pack(
+    pool: Pool, gangs: Sequence[JobSpec], weights: Sequence[float], closed: Bools | None = None
+) -> Packing:
     """Puts each worker on one node, all of a gang or none.
 
     Args:
         weights: what leaving each gang out costs; the repair keeps the dear ones.
+        closed: nodes that a gang may not have, (gangs, nodes); None: it may have any.
     """
+    if closed is None:
+        closed = np.zeros((len(gangs), len(pool.nodes)), dtype=bool)
     free = np.stack([pool.free_gpus[:, 0], pool.free_cpus[:, 0], pool.free_memory_gb[:, 0]], axis=1)
     order = sorted(range(len(gangs)), key=lambda i: (_weight(gangs[i]), i), reverse=True)
     found: list[list[int] | None] = [None] * len(gangs)
     for i in order:
-        found[i] = _best_fit(free, gangs[i])
+        found[i] = _best_fit(free, gangs[i], closed[i])
     if any(nodes is None for nodes in found):
-        repaired = _repair(pool, gangs, weights)
+        repaired = _repair(pool, gangs, weights, closed)
         lost = sum(w for w, nodes in zip(weights, found, strict=True) if nodes is None)
         if repaired is not None and lost > sum(
             w for w, nodes in zip(weights, repaired, strict=True) if nodes is None
@@ -55,11 +60,11 @@ def _need(spec: JobSpec) -> Floats:
     return np.array([shape.gpus, shape.cpus, shape.memory_gb], dtype=float)
 
 
-def _best_fit(free: Floats, spec: JobSpec) -> list[int] | None:
+def _best_fit(free: Floats, spec: JobSpec, closed: Bools) -> list[int] | None:
     """Takes from ``free`` if the whole gang fits: each worker where the least is left over."""
     need, left, nodes = _need(spec), free.copy(), []
     for _ in range(spec.workers):
-        fits = np.flatnonzero((left + TOLERANCE >= need).all(axis=1))
+        fits = np.flatnonzero((left + TOLERANCE >= need).all(axis=1) & ~closed)
         if not len(fits):
             return None
         node = int(min(fits, key=lambda n: (left[n, 0], left[n, 1], left[n, 2], n)))
@@ -70,7 +75,7 @@ def _best_fit(free: Floats, spec: JobSpec) -> list[int] | None:
 
 
 def _repair(
-    pool: Pool, gangs: Sequence[JobSpec], weights: Sequence[float]
+    pool: Pool, gangs: Sequence[JobSpec], weights: Sequence[float], closed: Bools
 ) -> list[list[int] | None] | None:
     """The dearest set of gangs that fits; None if none is found within the work allowed."""
     free = (
@@ -81,7 +86,10 @@ def _repair(
     cp = cp_model.CpModel()
     count = range(len(pool.nodes))
     kept = [cp.new_bool_var("") for _ in gangs]
-    on = [[cp.new_int_var(0, gang.workers, "") for _ in count] for gang in gangs]
+    on = [
+        [cp.new_int_var(0, 0 if shut[n] else gang.workers, "") for n in count]
+        for gang, shut in zip(gangs, closed, strict=True)
+    ]
     for i, gang in enumerate(gangs):
         cp.add(cp_model.LinearExpr.sum(on[i]) == gang.workers * kept[i])
     for resource, capacity in enumerate(free):

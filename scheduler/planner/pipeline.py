@@ -35,6 +35,7 @@ def plan(
     """Plans every pending job of a snapshot and explains each.
 
     Args:
+        weights: in place of those of the snapshot's rules.
         on_stage: called with a stage's name when it is done, for the caller to time it.
     """
     made = plan_round(snapshot, budget, weights=weights, policies=policies, on_stage=on_stage)
@@ -69,7 +70,7 @@ def plan_round(
 ) -> Round:
     """The same, keeping what the plan was made from."""
     budget, done = budget or Budget(), on_stage or (lambda _: None)
-    scene = build_scene(snapshot, weights or Weights())
+    scene = build_scene(snapshot, weights)
     done("scene")
     model = build_model(scene, find_candidates(scene, policies))
     done("candidates")

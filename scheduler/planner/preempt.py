@@ -125,6 +125,11 @@ class _Preemption:
             for name in placement.nodes:
                 p, n = self._where[name]
                 self._free[p][n] -= _need(specs[placement.job_id])
+        # No room is made on single nodes that are, or will be, in maintenance.
+        single = (closure for closure in self._scene.closures if not closure.whole)
+        closed = {(c.pool, n) for c in single for n in c.nodes.tolist()}
+        for p, n in closed:
+            self._free[p][n] = 0.0
         self._soon = [free.copy() for free in self._free]
         self._stoppable: dict[int, list[int]] = {}
         self._known: set[int] = set()
@@ -132,10 +137,11 @@ class _Preemption:
         for r, attempt in enumerate(snapshot.running):
             if under_way(attempt, snapshot):
                 for pool, node in self._nodes(attempt):
-                    self._soon[pool][node] += _need(attempt.spec)
+                    if (pool, node) not in closed:
+                        self._soon[pool][node] += _need(attempt.spec)
             elif attempt.stoppable and self._outlasts_its_grace(attempt):
                 first = next(self._nodes(attempt), None)
-                if first is not None:
+                if first is not None and closed.isdisjoint(self._nodes(attempt)):
                     self._stoppable.setdefault(first[0], []).append(r)
 
     def _nodes(self, attempt: RunningAttempt) -> Iterator[tuple[int, int]]:

@@ -1,6 +1,7 @@
 """The snapshot as arrays: classes of jobs, pools of nodes, sites over the time axis."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,23 +9,31 @@ from policies.scene import Columns, Floats, Ints, Pairs, Scene
 from policies.ways import Ways, ways
 from policies.weights import Weights
 from scheduler.planner.classes import classes_of, columns_of
+from scheduler.planner.closures import closures_of, without_closed
 from scheduler.planner.pools import claims_of, pools_of
 from scheduler.planner.sites import AXIS_SLOTS_MAX, site_views
 from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.tenants import quotas_of
 
 
-def build_scene(snapshot: Snapshot, weights: Weights) -> Scene:
-    """The picture that the policies judge."""
+def build_scene(snapshot: Snapshot, weights: Weights | None = None) -> Scene:
+    """The picture that the policies judge.
+
+    Args:
+        weights: in place of those of the snapshot's rules.
+    """
+    rules = snapshot.rules if weights is None else replace(snapshot.rules, weights=weights)
     start_at = snapshot.start_at
     classes = classes_of(snapshot)
     sites = tuple(snapshot.sites.values())
     pools = pools_of(snapshot, sites)
-    columns, speeds = columns_of(classes, pools, weights)
+    columns, speeds = columns_of(classes, pools, rules.weights)
     way = ways([klass.spec for klass in classes], sites)
     axis = _axis(snapshot, _longest_s(columns, speeds, way))
     now_s = (snapshot.now_at - start_at).total_seconds()
     hours = np.full(axis, snapshot.slot_s / 3600)
     hours[0] = (snapshot.slot_s - now_s) / 3600
+    closures = closures_of(snapshot, pools, axis)
     return Scene(
         start_at=start_at,
         slot_s=snapshot.slot_s,
@@ -33,13 +42,15 @@ def build_scene(snapshot: Snapshot, weights: Weights) -> Scene:
         hours=hours,
         classes=classes,
         columns=columns,
-        pools=pools,
+        pools=without_closed(pools, closures),
         sites=site_views(snapshot, hours),
         regions=snapshot.regions,
         speeds=speeds,
         ways=way,
-        weights=weights,
+        rules=rules,
         claims=claims_of(snapshot, pools),
+        closures=closures,
+        quotas=quotas_of(snapshot, axis),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from policies.scene import Floats, SiteView
 from scheduler.domain.fleet import Node, Site
 from scheduler.domain.job import JobSpec
-from scheduler.domain.series import Series
+from scheduler.domain.series import Series, constant
 from scheduler.planner.pools import last_slot
 from scheduler.planner.snapshot import RunningAttempt, Snapshot
 
@@ -16,6 +16,7 @@ from scheduler.planner.snapshot import RunningAttempt, Snapshot
 WORST_PRICE_YUAN_PER_KWH = 2.0
 WORST_PUE = 2.0
 WORST_GREEN_KW = 0.0
+WORST_CARBON_G_PER_KWH = 1000.0  # of the oldest coal plants
 # Slots that are looked at one by one; what runs longer meets the worst of the time after them.
 AXIS_SLOTS_MAX = 1024
 
@@ -59,20 +60,30 @@ def it_power_kw(spec: JobSpec, gpu_power_kw: float, cpu_power_kw: float) -> floa
 
 
 def _site_view(site: Site, snapshot: Snapshot, hours: Floats, loads: list[Load]) -> SiteView:
-    pue = _sample(site.pue, snapshot, len(hours), WORST_PUE, "max")
+    dear = snapshot.rules.forecast_quantile
+    pue = _sample(site.pue.at_quantile(dear), snapshot, len(hours), WORST_PUE, "max")
     kw, held_kw, kwh, held_kwh = (it * pue for it in _running(snapshot, hours, loads))
-    price = _sample(site.price_yuan_per_kwh, snapshot, len(hours), WORST_PRICE_YUAN_PER_KWH, "max")
-    green_kw = _sample(site.green_supply_kw, snapshot, len(hours), WORST_GREEN_KW, "min")
+    tariff, supply = site.price_yuan_per_kwh.at_quantile(dear), site.green_supply_kw
+    price = _sample(tariff, snapshot, len(hours), WORST_PRICE_YUAN_PER_KWH, "max")
+    green_kw = _sample(supply.at_quantile(1 - dear), snapshot, len(hours), WORST_GREEN_KW, "min")
     return SiteView(
         site=site,
         price_yuan_per_kwh=price,
         pue=pue,
+        carbon_g_per_kwh=_carbon(site, snapshot, len(hours)),
         green_kw=np.maximum(green_kw, 0.0),
         running_kw=kw,
         running_held_kw=held_kw,
         running_kwh=kwh,
         running_held_kwh=held_kwh,
     )
+
+
+def _carbon(site: Site, snapshot: Snapshot, axis: int) -> Floats:
+    told = site.grid_carbon_g_per_kwh
+    series = told if isinstance(told, Series) else constant(told, snapshot.start_at)
+    planned = series.at_quantile(snapshot.rules.forecast_quantile)
+    return _sample(planned, snapshot, axis, WORST_CARBON_G_PER_KWH, "max")
 
 
 def _sample(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from policies.rules import Rules
 from scheduler.domain.fleet import Node, Region, Site
 from scheduler.domain.job import STOPPING_STATES, JobSpec, JobState
 from scheduler.domain.reason import Reason
@@ -93,6 +94,7 @@ class Snapshot:
     regions: dict[str, Region]
     previous: dict[str, PlannedStart] = field(default_factory=dict)
     claims: tuple[Claim, ...] = ()
+    rules: Rules = field(default_factory=Rules)
 
     @property
     def start_at(self) -> datetime:

@@ -5,6 +5,7 @@ from collections import defaultdict
 import numpy as np
 
 from policies.scene import Ints
+from scheduler.planner.closures import closed_to_runs
 from scheduler.planner.model import Model
 from scheduler.planner.nodes import pack
 from scheduler.planner.places import Choice, Places, Residual
@@ -58,7 +59,10 @@ def _pack_all(model: Model, places: Places) -> tuple[StartNodes, list[int]]:
     for pool, gangs in sorted(due.items()):
         classes = places.klass[gangs]
         specs = [model.scene.classes[k].spec for k in classes.tolist()]
-        packing = pack(model.scene.pools[pool], specs, model.unplaced_yuan[classes].tolist())
+        run_s = model.candidates.pairs.run_s[places.pair[gangs]]
+        closed = closed_to_runs(model.scene, pool, (model.scene.now_s + run_s).tolist())
+        weights = model.unplaced_yuan[classes].tolist()
+        packing = pack(model.scene.pools[pool], specs, weights, closed)
         for j, found in zip(gangs, packing.nodes, strict=True):
             if found is None:
                 failed.append(j)

@@ -41,6 +41,8 @@ NOT_FOR_ROOM = frozenset(
         ReasonCode.GREEN,
         ReasonCode.DEADLINE,
         ReasonCode.DATA,
+        ReasonCode.MAINTENANCE,
+        ReasonCode.QUOTA,
         ReasonCode.NOT_YET,
         ReasonCode.WAITING_FOR_CHEAPER,
         ReasonCode.WAITING_FOR_GREEN,

@@ -5,13 +5,14 @@ Reports and submissions never plan; they wake the loop, which plans at its own p
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 import structlog
 
+from policies.rules import Rules
 from scheduler.checker import check
 from scheduler.clock import Clock
 from scheduler.config import SchedulerConfig
@@ -77,6 +78,7 @@ class PlanningLoop:
         fleet: Fleet,
         store: Store,
         planner: Planner,
+        rules: Callable[[], Rules] = Rules,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -84,6 +86,7 @@ class PlanningLoop:
         self._fleet = fleet
         self._store = store
         self._planner = planner
+        self._rules = rules
         self._suspects = Suspects()
         self._line = Line(book.active().values())
         self._told = Told()
@@ -224,6 +227,7 @@ class PlanningLoop:
                 for job_id, r in self._planned.items()
             },
             claims=self._interruptions.claims(now_at),
+            rules=self._rules(),
         )
 
     async def round(self, trigger: str) -> None:

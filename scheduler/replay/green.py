@@ -9,9 +9,11 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
 
+from scheduler.domain.series import Series
 from scheduler.replay.curves import Floats, SiteCurves
 from scheduler.replay.fleet import Fleet
 from scheduler.replay.outcome import Outcome, Run
@@ -72,7 +74,17 @@ def _site(
     # Of each slot: which part of the minimum shares is met, and which part of all other load.
     kept = _part(supply_kwh, held_kwh)
     rest = _part(supply_kwh - kept * held_kwh, load_kwh - held_kwh)
-    return {use.run.attempt_id: _energy(use, curves, kept, rest) for use in uses}
+    carbon_kg = _carbon_kg(curves, edges_s[:-1])
+    return {use.run.attempt_id: _energy(use, curves, (kept, rest, carbon_kg)) for use in uses}
+
+
+def _carbon_kg(curves: SiteCurves, times_s: Floats) -> Floats:
+    """Of a kWh that is not green, at each of some times."""
+    carbon = curves.site.grid_carbon_g_per_kwh
+    if not isinstance(carbon, Series):
+        return np.full(len(times_s), carbon / 1000)
+    at = [datetime.fromtimestamp(time_s, UTC) for time_s in times_s.tolist()]
+    return np.array(carbon.sample(at), dtype=float) / 1000
 
 
 def _part(supply: Floats, demand: Floats) -> Floats:
@@ -91,10 +103,11 @@ def _use(run: Run, curves: SiteCurves, zero_s: float, slot_s: float, share: floa
     return _Use(run, first, kwh, share)
 
 
-def _energy(use: _Use, curves: SiteCurves, kept: Floats, rest: Floats) -> Energy:
-    share, span, run = use.share, use.span, use.run
-    kwh = float(use.kwh.sum())
-    green_kwh = float((use.kwh * (share * kept[span] + (1 - share) * rest[span])).sum())
+def _energy(use: _Use, curves: SiteCurves, by_slot: tuple[Floats, Floats, Floats]) -> Energy:
+    """``by_slot``: which part is met of holds, and of the rest; the carbon of what is not green."""
+    share, run = use.share, use.run
+    kept, rest, carbon_kg = (figure[use.span] for figure in by_slot)
+    green_kwh = use.kwh * (share * kept + (1 - share) * rest)
     yuan = curves.yuan.integral(run.started_at.timestamp(), run.ended_at.timestamp())
-    carbon_kg = (kwh - green_kwh) * curves.site.grid_carbon_g_per_kwh / 1000
-    return Energy(kwh, green_kwh, run.it_kw * yuan, carbon_kg)
+    emitted_kg = float(((use.kwh - green_kwh) * carbon_kg).sum())
+    return Energy(float(use.kwh.sum()), float(green_kwh.sum()), run.it_kw * yuan, emitted_kg)

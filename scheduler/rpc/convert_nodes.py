@@ -12,7 +12,7 @@ from scheduler.domain.arrays import Progress
 from scheduler.domain.fleet import Link, Rejection, Rtt
 from scheduler.domain.job import AttemptState
 from scheduler.domain.reason import Reason, ReasonCode
-from scheduler.domain.series import Series
+from scheduler.domain.series import Quantile, Series
 from scheduler.rpc import convert_jobs
 from scheduler.state.fleet import Identity, NodeView
 from westward.v1 import job_pb2, node_pb2, placement_pb2
@@ -62,7 +62,13 @@ def node_facts(facts: node_pb2.NodeFacts) -> Mapping[str, Any]:
 
 def _series(name: str, series: node_pb2.Series) -> Series:
     start_at = _time(f"site.{name}.start_at", series.start_at)
-    return Series(start_at, series.step_s, tuple(series.values), _text(series.source, 256))
+    return Series(
+        start_at,
+        series.step_s,
+        tuple(series.values),
+        _text(series.source, 256),
+        tuple(Quantile(one.q, tuple(one.values)) for one in series.quantiles),
+    )
 
 
 def site_facts(facts: node_pb2.SiteFacts) -> Mapping[str, Any]:
@@ -86,6 +92,8 @@ def site_facts(facts: node_pb2.SiteFacts) -> Mapping[str, Any]:
         told["green_supply_kw"] = _series("green_supply_kw", facts.green_supply_kw)
     if facts.HasField("pue"):
         told["pue"] = _series("pue", facts.pue)
+    if facts.HasField("grid_carbon"):
+        told["grid_carbon_g_per_kwh"] = _series("grid_carbon", facts.grid_carbon)
     return told
 
 

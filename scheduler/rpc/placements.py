@@ -147,7 +147,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
             green_supply_kw=site.green_supply_kw.at(now),
             load_kw=load_kw * site.pue.at(now),
             pue=site.pue.at(now),
-            grid_carbon_g_per_kwh=site.grid_carbon_g_per_kwh,
+            grid_carbon_g_per_kwh=site.carbon_g_per_kwh_at(now),
             power_cap_kw=site.power_cap_kw,
             accelerators=sorted({node.accelerator for node in nodes if node.accelerator}),
             attempts=len(held),

@@ -1,15 +1,17 @@
 """The language of scenarios: hubs, jobs, what runs already; then ``world.plan()``."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from policies.registry import POLICIES
+from policies.rules import Rules
 from scheduler.checker import check
 from scheduler.domain.explanation import Explanation
 from scheduler.domain.fleet import Link, Node, NodeLifecycle, Region, Rtt, Site
 from scheduler.domain.job import AcceleratorOption, Command, JobSpec, JobState, WorkerShape
-from scheduler.domain.series import Series, constant
+from scheduler.domain.rules import Maintenance
+from scheduler.domain.series import Quantile, Series, constant
 from scheduler.planner.pipeline import plan
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement, Plan
 from scheduler.planner.search import Budget
@@ -24,11 +26,19 @@ REGIONS = {
 }
 
 
-def series(values: float | list[float], step_s: float = 900.0) -> Series:
-    """A constant, or values from noon on."""
+def series(values: float | list[float] | Series, step_s: float = 900.0) -> Series:
+    """A constant, or values from noon on, or what is given."""
+    if isinstance(values, Series):
+        return values
     if isinstance(values, list):
         return Series(NOON, step_s, tuple(values))
     return constant(values, NOON)
+
+
+def unsure(median: list[float], **quantiles: list[float]) -> Series:
+    """A forecast from noon on with quantiles, ``p10=[…]`` in percent."""
+    told = [Quantile(int(name[1:]) / 100, tuple(values)) for name, values in quantiles.items()]
+    return Series(NOON, 900.0, tuple(median), "", tuple(sorted(told, key=lambda one: one.q)))
 
 
 @dataclass
@@ -44,6 +54,7 @@ class World:
     running: list[RunningAttempt] = field(default_factory=list)
     claims: list[Claim] = field(default_factory=list)
     previous: dict[str, PlannedStart] = field(default_factory=dict)
+    rules: Rules = field(default_factory=Rules)
 
     def hub(
         self,
@@ -54,9 +65,10 @@ class World:
         model: str = "A800",
         cpus: float = 64.0,
         memory_gb: float = 512.0,
-        price: float | list[float] = 0.4,
-        green_kw: float | list[float] = 1000.0,
-        pue: float | list[float] = 1.2,
+        price: float | list[float] | Series = 0.4,
+        carbon_g: float | list[float] = 600.0,
+        green_kw: float | list[float] | Series = 1000.0,
+        pue: float | list[float] | Series = 1.2,
         rtt_ms: float | None = 15.0,
         samples: int = 100,
         province: str = "",
@@ -91,7 +103,7 @@ class World:
             price_yuan_per_kwh=series(price),
             green_supply_kw=series(green_kw),
             pue=series(pue),
-            grid_carbon_g_per_kwh=600.0,
+            grid_carbon_g_per_kwh=series(carbon_g) if isinstance(carbon_g, list) else carbon_g,
             rtt=rtt,
             **site,
         )
@@ -142,6 +154,18 @@ class World:
         )
         return self
 
+    def closed(self, cluster: str, from_minutes: float, to_minutes: float, **what: Any) -> "World":
+        """Declares maintenance, in minutes from noon."""
+        declared = Maintenance(
+            cluster=cluster,
+            from_at=NOON + timedelta(minutes=from_minutes),
+            to_at=NOON + timedelta(minutes=to_minutes),
+            why="transformer",
+            **what,
+        )
+        self.rules = replace(self.rules, maintenance=(*self.rules.maintenance, declared))
+        return self
+
     def snapshot(self) -> Snapshot:
         """What the planner sees of it."""
         return Snapshot(
@@ -155,6 +179,7 @@ class World:
             regions=REGIONS,
             claims=tuple(self.claims),
             previous=dict(self.previous),
+            rules=self.rules,
         )
 
     def plan(self, budget: Budget | None = None, **options: Any) -> "Planned":
@@ -201,6 +226,7 @@ def spec_of(
     memory_gb: float = 1.0,
     models: dict[str, float] | None = None,
     region: str = "shanghai",
+    tenant: str = "tenant",
     delay_minutes: float = 0.0,
     deadline_minutes: float | None = None,
     earliest_minutes: float | None = None,
@@ -209,7 +235,7 @@ def spec_of(
     """A spec; times in minutes from noon."""
     return JobSpec(
         name="job",
-        tenant="tenant",
+        tenant=tenant,
         region=region,
         work=Command(("true",)),
         expected_duration_s=minutes * 60,

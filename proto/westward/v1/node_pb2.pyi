@@ -325,6 +325,7 @@ class Series(_message.Message):
     STEP_S_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    QUANTILES_FIELD_NUMBER: _builtins.int
     step_s: _builtins.float
     source: _builtins.str
     """Where it comes from, for people: "tariff table gansu.csv"."""
@@ -332,6 +333,10 @@ class Series(_message.Message):
     def start_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def quantiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantile]:
+        """How sure a forecast is, ascending by q; values are its median."""
+
     def __init__(
         self,
         *,
@@ -339,14 +344,43 @@ class Series(_message.Message):
         step_s: _builtins.float = ...,
         values: _abc.Iterable[_builtins.float] | None = ...,
         source: _builtins.str = ...,
+        quantiles: _abc.Iterable[Global___Quantile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["start_at", b"start_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "start_at", b"start_at", "step_s", b"step_s", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quantiles", b"quantiles", "source", b"source", "start_at", b"start_at", "step_s", b"step_s", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Series: _TypeAlias = Series  # noqa: Y015
+
+@_typing.final
+class Quantile(_message.Message):
+    """What a forecast stays below with probability q."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    Q_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    q: _builtins.float
+    """Between 0 and 1, both excluded, not 0.5."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """As many as the series has, at the same times."""
+
+    def __init__(
+        self,
+        *,
+        q: _builtins.float = ...,
+        values: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["q", b"q", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Quantile: _TypeAlias = Quantile  # noqa: Y015
 
 @_typing.final
 class LinkFacts(_message.Message):
@@ -385,6 +419,7 @@ class SiteFacts(_message.Message):
     GRID_CARBON_G_PER_KWH_FIELD_NUMBER: _builtins.int
     POWER_CAP_KW_FIELD_NUMBER: _builtins.int
     LINKS_FIELD_NUMBER: _builtins.int
+    GRID_CARBON_FIELD_NUMBER: _builtins.int
     province: _builtins.str
     grid_carbon_g_per_kwh: _builtins.float
     """Of the energy that is not green."""
@@ -404,6 +439,12 @@ class SiteFacts(_message.Message):
 
     @_builtins.property
     def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___LinkFacts]: ...
+    @_builtins.property
+    def grid_carbon(self) -> Global___Series:
+        """Carbon of the energy that is not green, g/kWh, where it is known over time; counts in the place of
+        grid_carbon_g_per_kwh.
+        """
+
     def __init__(
         self,
         *,
@@ -414,10 +455,11 @@ class SiteFacts(_message.Message):
         grid_carbon_g_per_kwh: _builtins.float = ...,
         power_cap_kw: _builtins.float | None = ...,
         links: _abc.Iterable[Global___LinkFacts] | None = ...,
+        grid_carbon: Global___Series | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_power_cap_kw", b"_power_cap_kw", "green_supply_kw", b"green_supply_kw", "power_cap_kw", b"power_cap_kw", "price_yuan_per_kwh", b"price_yuan_per_kwh", "pue", b"pue"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_power_cap_kw", b"_power_cap_kw", "green_supply_kw", b"green_supply_kw", "grid_carbon", b"grid_carbon", "power_cap_kw", b"power_cap_kw", "price_yuan_per_kwh", b"price_yuan_per_kwh", "pue", b"pue"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_power_cap_kw", b"_power_cap_kw", "green_supply_kw", b"green_supply_kw", "grid_carbon_g_per_kwh", b"grid_carbon_g_per_kwh", "links", b"links", "power_cap_kw", b"power_cap_kw", "price_yuan_per_kwh", b"price_yuan_per_kwh", "province", b"province", "pue", b"pue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_power_cap_kw", b"_power_cap_kw", "green_supply_kw", b"green_supply_kw", "grid_carbon", b"grid_carbon", "grid_carbon_g_per_kwh", b"grid_carbon_g_per_kwh", "links", b"links", "power_cap_kw", b"power_cap_kw", "price_yuan_per_kwh", b"price_yuan_per_kwh", "province", b"province", "pue", b"pue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__power_cap_kw: _TypeAlias = _typing.Literal["power_cap_kw"]  # noqa: Y015
     _WhichOneofArgType__power_cap_kw: _TypeAlias = _typing.Literal["_power_cap_kw", b"_power_cap_kw"]  # noqa: Y015

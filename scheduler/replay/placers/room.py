@@ -129,6 +129,7 @@ class Room:
         curves = self._fleet.curves[pool.cluster]
         kwh = it_kw * curves.pue.integral(began_s, began_s + start.run_s)
         site = self._fleet.sites[pool.cluster]
+        carbon_g_per_kwh = site.carbon_g_per_kwh_at(self._snapshot.now_at)
         return Placement(
             job_id=job.id,
             cluster=pool.cluster,
@@ -141,7 +142,7 @@ class Room:
             green_kwh=share * kwh,
             green_held_kw=held_kw,
             cost_yuan=it_kw * curves.yuan.integral(began_s, began_s + start.run_s),
-            carbon_kg=(1 - share) * kwh * site.grid_carbon_g_per_kwh / 1000,
+            carbon_kg=(1 - share) * kwh * carbon_g_per_kwh / 1000,
         )
 
     def price(self, cluster: str) -> float:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents import wire
 from agents.collectors.base import CollectorError, Span
 from agents.collectors.declared import AcceleratorFacts, ConstantPue, DeclaredAccelerators
 from agents.collectors.green import GreenFile
@@ -116,9 +117,21 @@ def test_green_supply_of_a_forecast_is_nothing_beyond_its_end(tmp_path: Path) ->
     assert set(series.values[6:]) == {0.0}
 
 
+def test_green_supply_says_how_sure_it_is(tmp_path: Path) -> None:
+    text = "p90,at,kw,p10,note\n80,2026-06-01T06:00,50,20,x\n90,2026-06-01T06:15,70,40,y\n"
+    series = green(tmp_path, text).read(DAY)
+    low, high = series.quantiles
+    assert (low.q, low.values[:3]) == (0.1, (20.0, 40.0, 0.0))
+    assert (high.q, high.values[:3]) == (0.9, (80.0, 90.0, 0.0))
+    assert len(low.values) == len(high.values) == len(series.values)
+    assert list(wire.series(series).quantiles[1].values[:2]) == [80.0, 90.0]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("hour,kw,p50\n0,1,1\n", "leave p50 out"),
+        ("hour,kw,p10\n0,1,-2\n", ":2: p10 '-2' is not 0 or more"),
         ("hour,mw\n1,2\n", "columns must be hour,kw or at,kw"),
         ("hour,kw\n", "holds no values"),
         ("hour,kw\n0,1\n", "hours \\[1, 2, .* are missing"),

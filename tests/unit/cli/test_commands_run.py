@@ -281,3 +281,16 @@ def test_each_command_says_what_the_overview_says(name: str, capsys: Capture) ->
     assert COMMANDS[name][1] in told
     assert "Examples:" in told
     assert load(name).name == name
+
+
+def test_a_policy_file_is_checked_without_a_scheduler(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["policy", "check", "examples/policies.yaml"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert ["carbon_yuan_per_kg", "*", "0.08", "0"] in [t.split() for t in told]
+    assert ["moving_yuan", "1", "1"] in [t.split() for t in told]
+    assert any(t.startswith("render-farm") and "from 10: 0.01, late 30" in t for t in told)
+    assert any(t.startswith("horinger/hh-17") and t.endswith("new fans") for t in told)
+    bad = tmp_path / "policies.yaml"
+    bad.write_text("weights: {moving: 1}\n")
+    assert main(["policy", "check", str(bad)]) == 2
+    assert "weights.moving = 1: no such key" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scheduler.domain.fleet import Link, NodeLifecycle, Region, Rtt
-from scheduler.domain.series import Series
+from scheduler.domain.series import Quantile, Series
 from scheduler.state.fleet import Fleet, Identity, IdentityTakenError
 from tests.fakes.clock import ManualClock
 
@@ -198,6 +198,52 @@ def test_a_series_that_hardly_moves_or_flies_is_not_believed(fleet: Fleet, step_
     strange = Series(START_AT, step_s, (0.4,), "test")
     [refused] = fleet.report_site("qy-1", site(pue=strange))
     assert refused.field == "pue.step_s"
+
+
+def unsure(*quantiles: Quantile) -> Series:
+    return Series(START_AT, 900.0, (1.0, 2.0), "test", quantiles)
+
+
+@pytest.mark.parametrize(
+    ("strange", "field", "reason"),
+    [
+        (unsure(Quantile(0.0, (1.0, 1.0))), "pue.quantiles", "q must lie between 0 and 1"),
+        (unsure(Quantile(0.5, (1.0, 1.0))), "pue.quantiles", "not be 0.5"),
+        (unsure(Quantile(math.nan, (1.0, 1.0))), "pue.quantiles", "q must lie"),
+        (
+            unsure(Quantile(0.9, (2.0, 2.0)), Quantile(0.1, (1.0, 1.0))),
+            "pue.quantiles",
+            "grow from one to the next",
+        ),
+        (unsure(Quantile(0.1, (1.0,))), "pue.quantiles[0.1]", "has 1 values for the 2"),
+        (unsure(Quantile(0.1, (1.0, 0.5))), "pue.quantiles[0.1][1]", "not within 1 to 3"),
+        (unsure(Quantile(0.1, (1.0, math.inf))), "pue.quantiles[0.1][1]", "not within"),
+        (unsure(Quantile(0.1, (1.0, 2.5))), "pue[1]", "quantile 0.1 is above quantile 0.5"),
+        (
+            unsure(Quantile(0.8, (2.0, 2.9)), Quantile(0.9, (2.0, 2.8))),
+            "pue[1]",
+            "quantile 0.8 is above quantile 0.9",
+        ),
+    ],
+)
+def test_quantiles_that_contradict_each_other_are_not_believed(
+    fleet: Fleet, strange: Series, field: str, reason: str
+) -> None:
+    [refused] = fleet.report_site("qy-1", site(pue=strange))
+    assert refused.field == field
+    assert reason in refused.reason
+
+
+def test_quantiles_and_carbon_over_time_are_believed(fleet: Fleet) -> None:
+    told = unsure(Quantile(0.1, (1.0, 1.5)), Quantile(0.9, (1.0, 2.5)))
+    carbon = Series(START_AT, 900.0, (800.0, 500.0), "grid")
+    assert not fleet.report_site("qy-1", site(pue=told, grid_carbon_g_per_kwh=carbon))
+    now = fleet.sites()["qingyang"]
+    assert now.pue == told
+    assert now.carbon_g_per_kwh_at(START_AT) == 800.0
+    dirty = Series(START_AT, 900.0, (800.0, 5000.0), "grid")
+    [refused] = fleet.report_site("qy-1", site(grid_carbon_g_per_kwh=dirty))
+    assert refused.field == "grid_carbon_g_per_kwh[1]"
 
 
 def test_a_node_that_moved_has_nothing_until_it_reports(fleet: Fleet, clock: ManualClock) -> None:

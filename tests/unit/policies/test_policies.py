@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from policies import capacity, green, latency, nongreen, power, price, unplaced, waiting
+from policies import (
+    capacity,
+    green,
+    latency,
+    maintenance,
+    nongreen,
+    power,
+    price,
+    unplaced,
+    waiting,
+)
 from policies.base import Policy
 from policies.registry import POLICIES
 from policies.weights import Weights, urgency
@@ -167,3 +177,26 @@ def test_terms_add_up_to_the_cost() -> None:
         block = Block(model, k)
         assert block.cost_yuan.shape == (2, 24)
         assert np.allclose(sum(yuan for _, yuan in block.terms), block.cost_yuan)
+
+
+def test_carbon_has_a_price_that_follows_the_grid_over_time() -> None:
+    world = World(slots=2).hub("qingyang", carbon_g=[800.0, 500.0]).job("job", minutes=30)
+    weights = Weights(nongreen_yuan_per_kwh=0.02, carbon_yuan_per_kg=0.1)
+    candidates = find_candidates(build_scene(world.snapshot(), weights), (nongreen.POLICY,))
+    elastic, beyond = candidates.rows[0].elastic_yuan, candidates.costs[0].energy
+    assert elastic is not None
+    assert elastic[0].tolist() == pytest.approx([0.1, 0.07, 0.07, 0.07])
+    assert beyond is not None
+    assert beyond.beyond[0] == pytest.approx(0.07)
+
+
+def test_energy_without_any_surcharge_needs_no_rows() -> None:
+    snapshot = World().hub("qingyang").job("job").snapshot()
+    scene = build_scene(snapshot, Weights(nongreen_yuan_per_kwh=0.0))
+    assert find_candidates(scene, (nongreen.POLICY,)).rows == ()
+
+
+def test_maintenance_closes_the_slots_that_it_touches() -> None:
+    world = World(slots=4).hub("qingyang").job("job", minutes=15).closed("qingyang", 20, 45)
+    rows = judged(world, maintenance.POLICY).rows[0]
+    assert rows.capacity[0].tolist() == [np.inf, 0.0, 0.0, np.inf, np.inf]
