@@ -1,21 +1,18 @@
-"""On tiny instances every plan is enumerated: bound ≤ optimum ≤ the plan's objective."""
+"""On tiny instances the optimum is known: bound ≤ optimum ≤ the plan's objective."""
 
 import random
-from itertools import product
 
 import pytest
 
 from policies.registry import POLICIES
 from policies.weights import Weights
 from scheduler.checker import check
-from scheduler.planner.block import Block
 from scheduler.planner.candidates import find_candidates
-from scheduler.planner.duals import Market
-from scheduler.planner.model import Model, build_model
+from scheduler.planner.model import build_model
 from scheduler.planner.pipeline import plan
-from scheduler.planner.places import Choice, Residual, nowhere, objective_yuan
 from scheduler.planner.scene import build_scene
 from scheduler.planner.search import Budget
+from tests.property.optimum import optimum_yuan
 from tests.scenario.world import World
 
 BUDGETS = {
@@ -51,36 +48,17 @@ def _tight(seed: int) -> World:
     return world
 
 
-def _optimum_yuan(model: Model) -> float:
-    best, active = float("inf"), Market(model).active
-    ways: list[list[Choice | None]] = []
-    for k in active.tolist():
-        block = Block(model, k)
-        starts = product(range(len(block.pools)), range(model.scene.slots))
-        open_starts = [Choice(block.span.start + r, s) for r, s in starts if block.allowed[r, s]]
-        ways += [[None, *open_starts]] * int(model.jobs[k])
-    for combination in product(*ways):
-        places = nowhere(model)
-        jobs = [j for j, k in enumerate(places.klass.tolist()) if k in active]
-        for j, choice in zip(jobs, combination, strict=True):
-            if choice is not None:
-                places.pair[j], places.slot[j] = choice.pair, choice.slot
-        hard = model.problem.rows["hard"] > 0
-        if (Residual(model, places).left[hard] >= -1e-6).all():
-            best = min(best, objective_yuan(model, places, active))
-    return best
-
-
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(200))
 def test_bound_optimum_and_plan_are_in_order(seed: int) -> None:
     snapshot = _tight(seed).snapshot()
     scene = build_scene(snapshot, Weights())
-    optimum = _optimum_yuan(build_model(scene, find_candidates(scene, POLICIES)))
+    optimum = optimum_yuan(build_model(scene, find_candidates(scene, POLICIES)))
+    slack = 1e-5 * max(1.0, abs(optimum))
     for name, budget in BUDGETS.items():
         made = plan(snapshot, budget)
         assert check(snapshot, made) == []
-        assert made.bound_yuan <= optimum + 1e-6, name
-        assert made.objective_yuan >= optimum - 1e-6, name
+        assert made.bound_yuan <= optimum + slack, name
+        assert made.objective_yuan >= optimum - slack, name
         if name == "everything":
             assert made.objective_yuan == pytest.approx(optimum, rel=2e-4)
-            assert made.gap < 1e-3
+            assert made.gap < 5e-3
