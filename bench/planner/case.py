@@ -18,6 +18,7 @@ import numpy as np
 from bench.instances import SIZES, Mode, Recipe, build
 from bench.planner.baselines import RULES, Schedule, schedule
 from bench.planner.grid import Floats, Grid, Ints
+from bench.planner.lp import lp_yuan, model_of
 from bench.planner.result import CASE, Case, Outcome, Round, Stage
 from bench.planner.rounds import moved_share, next_round
 from scheduler.checker import check
@@ -106,6 +107,7 @@ def measured(recipe: Recipe) -> Case:
         cold=cold,
         warm=warm,
         outcomes=outcomes,
+        lp_yuan=lp_yuan(model_of(instance.snapshot)) if recipe.size.name == "S" else None,
     )
 
 

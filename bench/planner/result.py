@@ -73,6 +73,7 @@ class Case:
         handed_over_s: to pickle and unpickle the snapshot and the plan, as between two processes.
         snapshot_mb: memory of the process with the snapshot.
         peak_mb: the most it had while it planned.
+        lp_yuan: the exact optimum of the linear program, where the instance is small enough.
     """
 
     recipe: Recipe
@@ -85,6 +86,7 @@ class Case:
     cold: Round
     warm: Round
     outcomes: Sequence[Outcome]
+    lp_yuan: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,8 @@ class Target:
 
 
 MOVED_SHARE_MOST = 0.10
+# How far the bound may lie below the linear program's optimum; never above it.
+LP = 0.005
 S = Target(cold_s=0.5, gap=0.01)
 L = Target(cold_s=8.0, gap=0.02, warm_s=3.0, peak_mb=1000.0)
 XL = Target(cold_s=40.0, gap=0.03)
@@ -55,6 +57,8 @@ def _missed(case: Case, target: Target) -> Iterator[str]:
         yield f"{warm.moved_share:.0%} moved > {MOVED_SHARE_MOST:.0%}"
     if target.peak_mb is not None and case.peak_mb > target.peak_mb:
         yield f"{case.peak_mb:.0f} MB > {target.peak_mb:g} MB"
+    if case.lp_yuan is not None and not 0 <= case.lp_yuan - cold.bound_yuan <= LP * case.lp_yuan:
+        yield f"bound {cold.bound_yuan:.1f} yuan, the linear program's {case.lp_yuan:.1f}"
     if cold.fragmented or warm.fragmented:
         yield f"{cold.fragmented + warm.fragmented} gangs found no nodes"
     if cold.objections or warm.objections:
