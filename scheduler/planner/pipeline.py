@@ -9,6 +9,7 @@ from policies.base import Policy
 from policies.registry import POLICIES
 from policies.weights import Weights
 from scheduler.domain.explanation import Explanation
+from scheduler.planner.budget import Budget
 from scheduler.planner.candidates import find_candidates
 from scheduler.planner.decision import Decision
 from scheduler.planner.explain import explain, explain_one
@@ -19,7 +20,7 @@ from scheduler.planner.placements import placements_of
 from scheduler.planner.places import Places, Residual, objective_yuan
 from scheduler.planner.plan import Plan
 from scheduler.planner.scene import build_scene
-from scheduler.planner.search import Budget, search
+from scheduler.planner.search import search
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planner.starting import start_now
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.scene import Floats, Ints
+from scheduler.planner.budget import Budget
 from scheduler.planner.duals import CLOSE, Duals, Market
 from scheduler.planner.kernels.loads import rents
 from scheduler.planner.kernels.placing import improve, insert
@@ -32,32 +33,6 @@ LISTED = 8
 GOOD = 2e-2
 # How far ahead of others those move that were left without a place.
 AHEAD = 0.75
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How much work a round may do; counted, not timed, so that a round can be repeated.
-
-    Attributes:
-        dual_passes: times that the jobs, or a fold of them, are asked for the shadow prices.
-        tries: orders in which jobs are placed, each from what the one before left out.
-        tries_looks: pairs looked at for that in all, after which no other try begins.
-        sweeps: passes of single moves over all jobs, those first that lose most.
-        looks: pairs that such moves may look at in all.
-        exact_options: up to so many options in all, CP-SAT plans everything at once, above it one
-            neighbourhood after another; 0 leaves it out.
-        exact_work: CP-SAT's deterministic time, about seconds of one core.
-        explained: jobs that do not start now but are explained with all their candidates.
-    """
-
-    dual_passes: int = 60
-    tries: int = 12
-    tries_looks: int = 2_000_000
-    sweeps: int = 3
-    looks: int = 400_000
-    exact_options: int = 2000
-    exact_work: float = 0.1
-    explained: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +73,7 @@ def search(model: Model, budget: Budget, done: Callable[[str], None]) -> Searche
     if not len(market.active):
         return Searched(nowhere(model), Duals(prices, 0.0), market.active)
     per_pair = np.full(len(model.problem.pairs), np.inf)
+    budget = budget.fitted(len(per_pair))
     prices = _prices(model, market, budget.dual_passes, per_pair)
     bound, least = market.certify(prices, per_pair)
     duals = Duals(prices, bound)

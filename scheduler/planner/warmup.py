@@ -9,6 +9,7 @@ from policies.weights import Weights
 from scheduler.domain.fleet import Link, Node, Site
 from scheduler.domain.job import Command, DataInput, JobSpec, WorkerShape
 from scheduler.domain.series import constant
+from scheduler.planner.budget import Budget
 from scheduler.planner.candidates import find_candidates
 from scheduler.planner.duals import Market
 from scheduler.planner.kernels.loads import rents
@@ -16,7 +17,6 @@ from scheduler.planner.model import build_model
 from scheduler.planner.pipeline import plan
 from scheduler.planner.places import Choice, Residual
 from scheduler.planner.scene import build_scene
-from scheduler.planner.search import Budget
 from scheduler.planner.snapshot import PendingJob, Snapshot
 
 _AT = datetime.fromtimestamp(0, UTC)

@@ -7,9 +7,9 @@ import pytest
 
 from scheduler.checker import check
 from scheduler.domain.job import JobState
+from scheduler.planner.budget import Budget
 from scheduler.planner.pipeline import plan
 from scheduler.planner.plan import InterruptionKind
-from scheduler.planner.search import Budget
 from tests.scenario.world import NOON, World
 
 CHEAP = Budget(dual_passes=10, sweeps=1, exact_options=0)

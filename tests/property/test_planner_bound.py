@@ -7,11 +7,11 @@ import pytest
 from policies.registry import POLICIES
 from policies.weights import Weights
 from scheduler.checker import check
+from scheduler.planner.budget import Budget
 from scheduler.planner.candidates import find_candidates
 from scheduler.planner.model import build_model
 from scheduler.planner.pipeline import plan
 from scheduler.planner.scene import build_scene
-from scheduler.planner.search import Budget
 from tests.property.optimum import optimum_yuan
 from tests.scenario.world import World
 

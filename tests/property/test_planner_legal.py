@@ -13,8 +13,8 @@ from scheduler.checker import check
 from scheduler.domain.explanation import Outcome
 from scheduler.domain.fleet import NodeLifecycle
 from scheduler.domain.job import LIVE_STATES, DataInput, JobState
+from scheduler.planner.budget import Budget
 from scheduler.planner.pipeline import plan, plan_round
-from scheduler.planner.search import Budget
 from scheduler.planner.snapshot import Claim
 from tests.scenario.world import NOON, World, link
 

@@ -11,8 +11,8 @@ from policies.weights import Weights
 from scheduler.checker import check
 from scheduler.domain.rules import ClusterRule, TenantRule, WaitingClass
 from scheduler.domain.series import Series
+from scheduler.planner.budget import Budget
 from scheduler.planner.pipeline import plan
-from scheduler.planner.search import Budget
 from tests.scenario.world import NOON, World, unsure
 
 QUICK = Budget(dual_passes=20, tries=4, sweeps=2, exact_options=400, exact_work=0.05)

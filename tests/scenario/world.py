@@ -12,9 +12,9 @@ from scheduler.domain.fleet import Link, Node, NodeLifecycle, Region, Rtt, Site
 from scheduler.domain.job import AcceleratorOption, Command, JobSpec, JobState, WorkerShape
 from scheduler.domain.rules import Maintenance
 from scheduler.domain.series import Quantile, Series, constant
+from scheduler.planner.budget import Budget
 from scheduler.planner.pipeline import plan
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement, Plan
-from scheduler.planner.search import Budget
 from scheduler.planner.snapshot import Claim, PendingJob, PlannedStart, RunningAttempt, Snapshot
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -1,8 +1,8 @@
 """Westward itself: the planner with all its policies."""
 
 from policies.weights import Weights
+from scheduler.planner.budget import Budget
 from scheduler.planner.pipeline import plan
-from scheduler.planner.search import Budget
 from scheduler.planner.snapshot import Snapshot
 from scheduler.replay.placers.base import Decision
 

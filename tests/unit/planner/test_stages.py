@@ -9,8 +9,10 @@ import pytest
 from policies.registry import POLICIES
 from policies.scene import window
 from policies.weights import Weights
+from scheduler.checker import check
 from scheduler.domain.job import DataInput
 from scheduler.planner.block import Block
+from scheduler.planner.budget import Budget
 from scheduler.planner.candidates import find_candidates
 from scheduler.planner.duals import Duals, Market
 from scheduler.planner.kernels.loads import rents, usage
@@ -23,7 +25,6 @@ from scheduler.planner.places import Choice, Places, Residual, nowhere, objectiv
 from scheduler.planner.scene import build_scene
 from scheduler.planner.search import (
     GAIN_LEAST_YUAN,
-    Budget,
     Found,
     Guide,
     inserted,
@@ -306,3 +307,18 @@ def test_stages_are_told_in_order() -> None:
     plan(contest().snapshot(), on_stage=told.append)
     order = ["scene", "candidates", "duals", "insert", "nodes", "explain", "interrupt"]
     assert all(told.index(a) < told.index(b) for a, b in pairwise(order))
+
+
+def test_a_round_of_little_time_does_less_and_is_honest_all_the_same() -> None:
+    assert Budget().fitted(10**7) == Budget()
+    little = Budget(seconds=0.2).fitted(2_000_000)
+    assert little.dual_passes < Budget().dual_passes
+    assert (little.tries, little.exact_options) == (1, 0)
+    assert Budget(seconds=100.0).fitted(2_000_000) == Budget(seconds=100.0)
+    snapshot = contest().snapshot()
+    hasty, patient = (plan(snapshot, Budget(seconds=s)) for s in (0.0, 100.0))
+    for made in (hasty, patient):
+        assert check(snapshot, made) == []
+        assert made.bound_yuan <= made.objective_yuan
+    assert hasty.bound_yuan <= patient.bound_yuan
+    assert patient.gap <= hasty.gap
