@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 # a pool that prices are sought for, and for each that is looked at when jobs are placed or moved.
 S_PER_PAIR = 2e-6
 S_PER_LOOK = 3e-6
-# Without some sense of prices, plans are far from good.
-DUAL_PASSES_LEAST = 8
+# Without some sense of prices, and a second chance for those left out, plans are far from good.
+DUAL_PASSES_LEAST = 16
+TRIES_LEAST = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +52,7 @@ class Budget:
         return replace(
             self,
             dual_passes=max(DUAL_PASSES_LEAST, int(self.dual_passes * share)),
-            tries=max(1, int(self.tries * share)),
+            tries=max(TRIES_LEAST, int(self.tries * share)),
             tries_looks=int(self.tries_looks * share),
             looks=int(self.looks * share),
             exact_work=self.exact_work * share,

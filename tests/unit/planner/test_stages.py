@@ -313,7 +313,7 @@ def test_a_round_of_little_time_does_less_and_is_honest_all_the_same() -> None:
     assert Budget().fitted(10**7) == Budget()
     little = Budget(seconds=0.2).fitted(2_000_000)
     assert little.dual_passes < Budget().dual_passes
-    assert (little.tries, little.exact_options) == (1, 0)
+    assert (little.tries, little.exact_options) == (3, 0)
     assert Budget(seconds=100.0).fitted(2_000_000) == Budget(seconds=100.0)
     snapshot = contest().snapshot()
     hasty, patient = (plan(snapshot, Budget(seconds=s)) for s in (0.0, 100.0))
