@@ -72,10 +72,11 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRows:
-    """Rows for the time at the beginning of a run in which its data arrive, ``Scene.stage``.
+    """Rows for a time at the beginning of a run, such as that in which its data arrive.
 
-    Entries name the pairs that need something of a group, at ``demand`` per hour; always hard and
-    exact. Shapes: pair (sorted), group and demand (n,); capacity (G, A).
+    Entries name the pairs that need something of a group, at ``demand`` per hour for the first
+    ``length_s`` of the run; always hard and exact. Shapes: pair (sorted), group, demand and
+    length_s (n,); capacity (G, A).
     """
 
     name: str
@@ -85,6 +86,7 @@ class StageRows:
     pair: Ints
     group: Ints
     demand: Floats
+    length_s: Floats
     capacity: Floats
 
 

@@ -56,7 +56,8 @@ class Columns:
 
     ``workers`` times (``gpus``, ``cpus``, ``memory_gb``) is the gang; ``size`` its accelerators, or
     what its cores weigh; ``left_s`` its work to do at relative speed 1, ``resume_s`` what going on
-    takes beside it. ``green_share`` is 0 where none is asked for. ``speeds`` is a row of
+    takes beside it. ``green_share`` is 0 where none is asked for, ``green_by_run``
+    whether it holds over the run as a whole. ``speeds`` is a row of
     ``Scene.speeds``.
     """
 
@@ -68,6 +69,7 @@ class Columns:
     priority: Ints
     urgency: Floats
     green_share: Floats
+    green_by_run: Bools
     ready_s: Floats
     overdue_s: Floats
     deadline_s: Floats

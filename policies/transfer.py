@@ -88,6 +88,7 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
             pair=pair,
             group=way_of[crosses],
             demand=gb * 3600 / pairs.stage_s[pair],
+            length_s=pairs.stage_s[pair],
             capacity=gb_per_hour[:, None] * scene.hours,
         ),
     )

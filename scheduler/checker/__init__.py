@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from scheduler.checker.alone import RTT_SAMPLES_MIN, check_alone
+from scheduler.checker.by_run import check_by_run
 from scheduler.checker.forecasts import as_planned
 from scheduler.checker.interruptions import check_interruptions, moved
 from scheduler.checker.links import check_links, transfers_of
@@ -59,6 +60,7 @@ def _check_placements(view: View, placements: Sequence[Placement]) -> list[str]:
     found += check_pools(view, hosts, held, runs)
     found += check_sites(view, held, runs)
     found += check_links(view, runs, transfers)
+    found += check_by_run(view, sound)
     found += check_maintenance(view, sound)
     found += check_quotas(view, sound)
     return found

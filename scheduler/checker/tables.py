@@ -7,7 +7,7 @@ import numpy as np
 
 from scheduler.checker.view import Bools, Floats, Ints, View, amounts_of, has_of, summed
 from scheduler.domain.fleet import NodeLifecycle
-from scheduler.domain.job import JobSpec
+from scheduler.domain.job import GreenMatching, JobSpec
 from scheduler.planner.plan import Placement
 from scheduler.planner.snapshot import PendingJob
 
@@ -150,7 +150,14 @@ def _needs(specs: Sequence[JobSpec]) -> Floats:
 
 
 def _shares(specs: Sequence[JobSpec]) -> Floats:
-    return np.array([spec.min_green_share or 0.0 for spec in specs], dtype=float)
+    """Of every slot; those of runs as a whole are judged by ``by_run``."""
+    return np.array(
+        [
+            0.0 if spec.green_matching is GreenMatching.RUN else spec.min_green_share or 0.0
+            for spec in specs
+        ],
+        dtype=float,
+    )
 
 
 def _workers(view: View, named: Sequence[tuple[str, ...]]) -> Workers:

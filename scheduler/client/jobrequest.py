@@ -239,6 +239,12 @@ class JobRequest(_Part):
         examples=["80%"],
         description="Smallest green share of the energy of the run: 0.8 or 80%.",
     )
+    green_matching: Literal["slot", "run"] = Field(
+        default="slot",
+        description="Where the green share holds: in every slot of the run, or over the run as a "
+        "whole, the green energy first.",
+        examples=["run"],
+    )
     data: list[Data] = Field(default_factory=list, examples=["[{size_gb: 120, at: shanghai}]"])
     must_be_in: Places = Field(
         default_factory=list, description="Clusters or provinces; any of them.", examples=["Gansu"]
@@ -292,6 +298,9 @@ class JobRequest(_Part):
             interruptible=self.interruptible,
             max_rtt_ms=self.max_rtt_ms,
             min_green_share=self.min_green_share,
+            green_matching=job_pb2.GreenMatching.Value(
+                f"GREEN_MATCHING_{self.green_matching.upper()}"
+            ),
             data=[job_pb2.DataInput(size_gb=d.size_gb, location=d.at) for d in self.data],
             must_be_in=self.must_be_in,
             must_not_be_in=self.must_not_be_in,

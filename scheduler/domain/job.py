@@ -61,6 +61,13 @@ class OnUnreachable(StrEnum):
     WAIT = "WAIT"  # it goes on, and nothing starts elsewhere until the cluster is back
 
 
+class GreenMatching(StrEnum):
+    """Over which time a job's minimum green share holds."""
+
+    SLOT = "SLOT"  # in every slot that its run touches
+    RUN = "RUN"  # over the run as a whole, the green energy first
+
+
 @dataclass(frozen=True, slots=True)
 class AcceleratorOption:
     """A model the job accepts and its speed on it, relative to the expected duration."""
@@ -134,6 +141,7 @@ class JobSpec:
     interruptible: bool = False
     max_rtt_ms: float | None = None
     min_green_share: float | None = None
+    green_matching: GreenMatching = GreenMatching.SLOT
     data: tuple[DataInput, ...] = ()
     must_be_in: tuple[str, ...] = ()
     must_not_be_in: tuple[str, ...] = ()

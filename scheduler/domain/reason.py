@@ -24,9 +24,9 @@ class ReasonCode(StrEnum):
     MAINTENANCE = "MAINTENANCE"
     POWER_CAP = "POWER_CAP"
     LINK = "LINK"
-    QUOTA = "QUOTA"  # its tenant holds as many accelerators as it may
     CAPACITY = "CAPACITY"
     GANG_FRAGMENTED = "GANG_FRAGMENTED"
+    QUOTA = "QUOTA"  # its tenant holds as many accelerators as it may
     NOT_YET = "NOT_YET"  # earliest start or back-off ahead
     WAITING_FOR_CHEAPER = "WAITING_FOR_CHEAPER"
     WAITING_FOR_GREEN = "WAITING_FOR_GREEN"

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from scheduler.domain import arrays
 from scheduler.domain.fleet import Node
 from scheduler.domain.gangs import too_big
-from scheduler.domain.job import Command, JobSpec
+from scheduler.domain.job import Command, GreenMatching, JobSpec
 
 NAME_MOST = 128
 ARGV_MOST = 1024
@@ -256,6 +256,9 @@ def _limits(spec: JobSpec, _: Known) -> Iterator[Violation]:
             guess = share if share >= 2 else share % 1 * 100
             text += f"; write {guess / 100:g} for {guess:g} %"
         yield Violation("min_green_share", text)
+    if spec.green_matching is GreenMatching.RUN and not share:
+        text = "run says over what time min_green_share holds; set that, or drop this"
+        yield Violation("green_matching", text)
 
 
 def _places(spec: JobSpec, known: Known) -> Iterator[Violation]:

@@ -345,7 +345,7 @@ def _stages(
     units = np.concatenate([rule.demand for rule in candidates.stage_rows])
     order = np.argsort(pair, kind="stable")
     starts = np.searchsorted(pair[order], np.arange(len(pairs.klass) + 1))
-    length = pairs.stage_s[pair[order]] / slot_s
+    length = np.concatenate([rule.length_s for rule in candidates.stage_rows])[order] / slot_s
     entries = _records(STAGE, row=row[order], units=units[order], length=length)
     return starts.astype(np.int64), entries
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from policies.scene import Columns, Floats, JobClass, Pool
 from policies.weights import Weights, urgency
-from scheduler.domain.job import JobSpec
+from scheduler.domain.job import GreenMatching, JobSpec
 from scheduler.domain.remaining import left_s
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.planner.tenants import above_share
@@ -102,6 +102,7 @@ def _identity(spec: JobSpec, ruled: Collection[str], parts: Parts) -> tuple[obje
         parts.number(spec.accelerators),
         spec.max_rtt_ms,
         spec.min_green_share,
+        spec.green_matching,
         spec.data,
         spec.must_be_in,
         spec.must_not_be_in,
@@ -134,6 +135,10 @@ def columns_of(
         priority=np.array([spec.priority for spec in specs], dtype=np.int64),
         urgency=np.array([urgency(spec.priority) for spec in specs], dtype=float),
         green_share=np.array([spec.min_green_share or 0.0 for spec in specs], dtype=float),
+        green_by_run=np.array(
+            [bool(s.min_green_share) and s.green_matching is GreenMatching.RUN for s in specs],
+            dtype=bool,
+        ),
         ready_s=np.array([klass.ready_s for klass in classes], dtype=float),
         overdue_s=np.array([klass.overdue_s for klass in classes], dtype=float),
         deadline_s=np.array([klass.deadline_s for klass in classes], dtype=float),

@@ -4,10 +4,13 @@ In every slot the minimum shares come first; what is left goes to all other load
 proportion. What runs beyond the axis gets its minimum share only.
 """
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from policies.green import first_s
 from policies.scene import Floats, Ints
 from scheduler.planner.kernels.energy import energies, enter_loads
 from scheduler.planner.model import Model
@@ -44,9 +47,33 @@ class Ledger:
         self._carbon_kg = self._pue * carbon / 1000  # per IT kWh, if nothing were green
         self._enter(places.pair, places.slot, self._load_kwh, self._held_kwh)
 
+    @property
+    def _share(self) -> Floats:
+        """What each class holds in every slot, (K,)."""
+        columns = self._model.scene.columns
+        return np.where(columns.green_by_run, 0.0, columns.green_share)
+
     def _enter(self, pair: Ints, slot: Ints, load: Floats, held: Floats) -> None:
-        share = self._model.scene.columns.green_share
-        enter_loads(self._model.problem, self._pue, share, pair, slot, load, held)
+        enter_loads(self._model.problem, self._pue, self._share, pair, slot, load, held)
+        for q, span, kwh in self._first(pair, slot):
+            held[int(self._model.candidates.pairs.site[pair[q]]), span] += kwh
+
+    def _first(self, pair: Ints, slot: Ints) -> Iterator[tuple[int, slice, Floats]]:
+        """Of options (-1: none) that are green over the run as a whole: the slots of the first part
+        of the run, and the kWh that they hold in each."""
+        scene, pairs = self._model.scene, self._model.candidates.pairs
+        by_run = scene.columns.green_by_run
+        for q in np.flatnonzero((pair >= 0) & by_run[pairs.klass[pair]]).tolist():
+            i, k, c = int(pair[q]), int(pairs.klass[pair[q]]), int(pairs.site[pair[q]])
+            share = scene.columns.green_share[k : k + 1]
+            length_s = float(first_s(share, pairs.run_s[i : i + 1], self._pue[c])[0])
+            start_s = max(int(slot[q]) * scene.slot_s, float(pairs.start_s[i]))
+            stop = min(max(math.ceil((start_s + length_s) / scene.slot_s), 1), scene.axis)
+            t = np.arange(int(slot[q]), max(stop, int(slot[q]) + 1))
+            ends_s = np.minimum((t + 1) * scene.slot_s, start_s + length_s)
+            covered_s = np.maximum(ends_s - np.maximum(t * scene.slot_s, start_s), 0.0)
+            it_kw = scene.it_kw(k, int(pairs.pool[i]))
+            yield q, slice(int(t[0]), int(t[-1]) + 1), it_kw * self._pue[c, t] * covered_s / 3600
 
     def add(self, choice: Choice, times: int = 1) -> None:
         """Enters a run; -1 takes it out again."""
@@ -70,9 +97,20 @@ class Ledger:
         others = self._load_kwh - self._held_kwh
         part = np.divide(rest, others, out=np.ones_like(rest), where=others > rest)
         kwh, green_kwh, held_kw, carbon_kg, spared_kg, _ = np.empty((6, len(pair)))
-        share = self._model.scene.columns.green_share
-        problem = self._model.problem
+        share, problem = self._share, self._model.problem
         energies(problem, self._pue, part, share, pair, slot, kwh, green_kwh, held_kw)
         # The same sums, with what each kWh would emit in the place of the PUE.
         energies(problem, self._carbon_kg, part, share, pair, slot, carbon_kg, spared_kg, _)
+        for q, span, first_kwh in self._first(pair, slot):
+            c = int(self._model.candidates.pairs.site[pair[q]])
+            more_kwh = first_kwh * (1 - part[c, span])
+            green_kwh[q] = min(green_kwh[q] + more_kwh.sum(), kwh[q])
+            spared_kg[q] += (more_kwh * self._carbon_kg[c, span] / self._pue[c, span]).sum()
+            held_kw[q] = self._held_kw(int(pair[q]), c, span)
         return kwh, green_kwh, carbon_kg - spared_kg, held_kw
+
+    def _held_kw(self, pair: int, site: int, span: slice) -> float:
+        """The most that an option draws in some slots."""
+        pairs = self._model.candidates.pairs
+        it_kw = self._model.scene.it_kw(int(pairs.klass[pair]), int(pairs.pool[pair]))
+        return it_kw * float(self._pue[site, span].max())

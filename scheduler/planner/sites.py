@@ -1,13 +1,15 @@
 """Sites over the time axis: forecasts by slot, and what runs there already."""
 
 from collections import defaultdict
+from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
 
-from policies.scene import Floats, SiteView
+from policies.green import first_s
+from policies.scene import OVERLAP_S, Floats, SiteView
 from scheduler.domain.fleet import Node, Site
-from scheduler.domain.job import JobSpec
+from scheduler.domain.job import GreenMatching, JobSpec
 from scheduler.domain.series import Series, constant
 from scheduler.planner.pools import last_slot
 from scheduler.planner.snapshot import RunningAttempt, Snapshot
@@ -62,7 +64,7 @@ def it_power_kw(spec: JobSpec, gpu_power_kw: float, cpu_power_kw: float) -> floa
 def _site_view(site: Site, snapshot: Snapshot, hours: Floats, loads: list[Load]) -> SiteView:
     dear = snapshot.rules.forecast_quantile
     pue = _sample(site.pue.at_quantile(dear), snapshot, len(hours), WORST_PUE, "max")
-    kw, held_kw, kwh, held_kwh = (it * pue for it in _running(snapshot, hours, loads))
+    kw, held_kw, kwh, held_kwh = (it * pue for it in _running(snapshot, hours, loads, pue))
     tariff, supply = site.price_yuan_per_kwh.at_quantile(dear), site.green_supply_kw
     price = _sample(tariff, snapshot, len(hours), WORST_PRICE_YUAN_PER_KWH, "max")
     green_kw = _sample(supply.at_quantile(1 - dear), snapshot, len(hours), WORST_GREEN_KW, "min")
@@ -104,7 +106,9 @@ def _sample(
     return np.asarray(sampled, dtype=np.float64)
 
 
-def _running(snapshot: Snapshot, hours: Floats, loads: list[Load]) -> tuple[Floats, ...]:
+def _running(
+    snapshot: Snapshot, hours: Floats, loads: list[Load], pue: Floats
+) -> tuple[Floats, ...]:
     """IT power of what runs in each slot it touches, what of it must be green, and both in kWh."""
     kw, held_kw, kwh, held_kwh = np.zeros((4, len(hours)))
     start_at = snapshot.start_at
@@ -117,9 +121,23 @@ def _running(snapshot: Snapshot, hours: Floats, loads: list[Load]) -> tuple[Floa
             covered[0] = hours[0]
         elif last == 1:
             covered[0] = (end_s - now_s) / 3600
-        share = attempt.spec.min_green_share or 0.0
         kw[:last] += load_kw
-        held_kw[:last] += load_kw * share
         kwh[:last] += load_kw * np.maximum(covered, 0.0)
-        held_kwh[:last] += load_kw * share * np.maximum(covered, 0.0)
+        share = attempt.spec.min_green_share or 0.0
+        if share and attempt.spec.green_matching is GreenMatching.RUN:
+            begins_s = np.maximum(np.arange(last) * snapshot.slot_s, now_s)
+            green_s = (_green_until_at(attempt, pue) - start_at).total_seconds() - begins_s
+            held_kw[:last] += load_kw * (green_s > OVERLAP_S)
+            held_kwh[:last] += load_kw * np.clip(green_s / 3600, 0.0, np.maximum(covered, 0.0))
+        else:
+            held_kw[:last] += load_kw * share
+            held_kwh[:last] += load_kw * share * np.maximum(covered, 0.0)
     return kw, held_kw, kwh, held_kwh
+
+
+def _green_until_at(attempt: RunningAttempt, pue: Floats) -> datetime:
+    """Until when a run that is green over the run as a whole takes green energy alone."""
+    run_s = (attempt.expected_end_at - attempt.started_at).total_seconds()
+    share = np.array([attempt.spec.min_green_share or 0.0])
+    until_s = float(first_s(share, np.array([max(run_s, 0.0)]), pue)[0])
+    return attempt.started_at + timedelta(seconds=until_s)

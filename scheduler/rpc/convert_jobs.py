@@ -16,6 +16,7 @@ from scheduler.domain.job import (
     AttemptState,
     Command,
     DataInput,
+    GreenMatching,
     Job,
     JobEvent,
     JobSpec,
@@ -113,6 +114,7 @@ def spec_from_pb(message: job_pb2.JobSpec) -> JobSpec:
         interruptible=message.interruptible,
         max_rtt_ms=message.max_rtt_ms if message.HasField("max_rtt_ms") else None,
         min_green_share=message.min_green_share if message.HasField("min_green_share") else None,
+        green_matching=_green_matching(message.green_matching),
         data=tuple(DataInput(item.size_gb, item.location) for item in message.data),
         must_be_in=tuple(message.must_be_in),
         must_not_be_in=tuple(message.must_not_be_in),
@@ -152,6 +154,7 @@ def spec_to_pb(spec: JobSpec) -> job_pb2.JobSpec:
         interruptible=spec.interruptible,
         max_rtt_ms=spec.max_rtt_ms,
         min_green_share=spec.min_green_share,
+        green_matching=job_pb2.GreenMatching.Value(f"GREEN_MATCHING_{spec.green_matching}"),
         data=[job_pb2.DataInput(size_gb=d.size_gb, location=d.location) for d in spec.data],
         must_be_in=spec.must_be_in,
         must_not_be_in=spec.must_not_be_in,
@@ -307,6 +310,12 @@ def _on_unreachable(value: job_pb2.OnUnreachable.ValueType) -> OnUnreachable:
     if value == job_pb2.ON_UNREACHABLE_UNSPECIFIED:
         return OnUnreachable.RETRY
     return OnUnreachable(_name(job_pb2.OnUnreachable, value, "ON_UNREACHABLE_", "on_unreachable"))
+
+
+def _green_matching(value: job_pb2.GreenMatching.ValueType) -> GreenMatching:
+    if value == job_pb2.GREEN_MATCHING_UNSPECIFIED:
+        return GreenMatching.SLOT
+    return GreenMatching(_name(job_pb2.GreenMatching, value, "GREEN_MATCHING_", "green_matching"))
 
 
 def _array(message: job_pb2.ArraySpec) -> ArraySpec:

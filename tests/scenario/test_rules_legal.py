@@ -9,6 +9,7 @@ import pytest
 from policies.rules import Rules
 from policies.weights import Weights
 from scheduler.checker import check
+from scheduler.domain.job import GreenMatching
 from scheduler.domain.rules import ClusterRule, TenantRule, WaitingClass
 from scheduler.domain.series import Series
 from scheduler.planner.budget import Budget
@@ -73,6 +74,9 @@ def _world(seed: int) -> World:
                 tenant=dice.choice(tenants),
                 interruptible=True,
                 priority=-5,
+                ran_minutes=dice.choice([0, 10, 60]),
+                min_green_share=dice.choice([None, 0.2]),
+                green_matching=dice.choice([*GreenMatching]),
             )
     for n in range(dice.randint(3, 8)):
         world.job(
@@ -83,6 +87,7 @@ def _world(seed: int) -> World:
             priority=dice.choice([0, 0, 10]),
             delay_minutes=dice.choice([0, 60]),
             min_green_share=dice.choice([None, None, 0.5]),
+            green_matching=dice.choice([*GreenMatching]),
             tenant=dice.choice(tenants),
         )
     world.rules = _rules(dice)

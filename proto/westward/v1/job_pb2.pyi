@@ -48,6 +48,30 @@ operator says ForceRetry.
 """
 Global___OnUnreachable: _TypeAlias = OnUnreachable  # noqa: Y015
 
+class _GreenMatching:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GreenMatchingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GreenMatching.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GREEN_MATCHING_UNSPECIFIED: _GreenMatching.ValueType  # 0
+    """SLOT."""
+    GREEN_MATCHING_SLOT: _GreenMatching.ValueType  # 1
+    """In every slot that its run touches."""
+    GREEN_MATCHING_RUN: _GreenMatching.ValueType  # 2
+    """Over the run as a whole: all of its energy is green until the share is reached."""
+
+class GreenMatching(_GreenMatching, metaclass=_GreenMatchingEnumTypeWrapper):
+    """Over which time a job's minimum green share holds."""
+
+GREEN_MATCHING_UNSPECIFIED: GreenMatching.ValueType  # 0
+"""SLOT."""
+GREEN_MATCHING_SLOT: GreenMatching.ValueType  # 1
+"""In every slot that its run touches."""
+GREEN_MATCHING_RUN: GreenMatching.ValueType  # 2
+"""Over the run as a whole: all of its energy is green until the share is reached."""
+Global___GreenMatching: _TypeAlias = GreenMatching  # noqa: Y015
+
 class _JobState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -387,6 +411,7 @@ class JobSpec(_message.Message):
     CHECKPOINT_INTERVAL_S_FIELD_NUMBER: _builtins.int
     RESTART_S_FIELD_NUMBER: _builtins.int
     ARRAY_FIELD_NUMBER: _builtins.int
+    GREEN_MATCHING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """For people; need not be unique. 1 to 128 characters."""
     tenant: _builtins.str
@@ -428,6 +453,8 @@ class JobSpec(_message.Message):
     """How often it saves one by itself, in seconds of its run. 0: only when told to stop."""
     restart_s: _builtins.float
     """What a resumed attempt needs before it gets on, in seconds."""
+    green_matching: Global___GreenMatching.ValueType
+    """Counts where there is a min_green_share."""
     @_builtins.property
     def command(self) -> Global___Command: ...
     @_builtins.property
@@ -493,10 +520,11 @@ class JobSpec(_message.Message):
         checkpoint_interval_s: _builtins.float = ...,
         restart_s: _builtins.float = ...,
         array: Global___ArraySpec | None = ...,
+        green_matching: Global___GreenMatching.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rtt_ms", b"_max_rtt_ms", "_min_green_share", b"_min_green_share", "array", b"array", "command", b"command", "deadline_at", b"deadline_at", "earliest_start_at", b"earliest_start_at", "max_rtt_ms", b"max_rtt_ms", "min_green_share", b"min_green_share", "per_worker", b"per_worker", "ray", b"ray", "work", b"work"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rtt_ms", b"_max_rtt_ms", "_min_green_share", b"_min_green_share", "accelerators", b"accelerators", "array", b"array", "checkpoint_interval_s", b"checkpoint_interval_s", "checkpoint_uri", b"checkpoint_uri", "command", b"command", "data", b"data", "deadline_at", b"deadline_at", "earliest_start_at", b"earliest_start_at", "env", b"env", "expected_duration_s", b"expected_duration_s", "interruptible", b"interruptible", "max_attempts", b"max_attempts", "max_delay_s", b"max_delay_s", "max_rtt_ms", b"max_rtt_ms", "min_green_share", b"min_green_share", "must_be_in", b"must_be_in", "must_not_be_in", b"must_not_be_in", "name", b"name", "on_unreachable", b"on_unreachable", "per_worker", b"per_worker", "priority", b"priority", "ray", b"ray", "region", b"region", "restart_s", b"restart_s", "stop_grace_s", b"stop_grace_s", "tenant", b"tenant", "work", b"work", "workers", b"workers", "working_dir_sha256", b"working_dir_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rtt_ms", b"_max_rtt_ms", "_min_green_share", b"_min_green_share", "accelerators", b"accelerators", "array", b"array", "checkpoint_interval_s", b"checkpoint_interval_s", "checkpoint_uri", b"checkpoint_uri", "command", b"command", "data", b"data", "deadline_at", b"deadline_at", "earliest_start_at", b"earliest_start_at", "env", b"env", "expected_duration_s", b"expected_duration_s", "green_matching", b"green_matching", "interruptible", b"interruptible", "max_attempts", b"max_attempts", "max_delay_s", b"max_delay_s", "max_rtt_ms", b"max_rtt_ms", "min_green_share", b"min_green_share", "must_be_in", b"must_be_in", "must_not_be_in", b"must_not_be_in", "name", b"name", "on_unreachable", b"on_unreachable", "per_worker", b"per_worker", "priority", b"priority", "ray", b"ray", "region", b"region", "restart_s", b"restart_s", "stop_grace_s", b"stop_grace_s", "tenant", b"tenant", "work", b"work", "workers", b"workers", "working_dir_sha256", b"working_dir_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_rtt_ms: _TypeAlias = _typing.Literal["max_rtt_ms"]  # noqa: Y015
     _WhichOneofArgType__max_rtt_ms: _TypeAlias = _typing.Literal["_max_rtt_ms", b"_max_rtt_ms"]  # noqa: Y015

@@ -173,7 +173,9 @@ def _limits(spec: job_pb2.JobSpec) -> list[str]:
     if spec.HasField("max_rtt_ms"):
         said.append(f"rtt ≤ {spec.max_rtt_ms:g} ms")
     if spec.HasField("min_green_share"):
-        said.append(f"green ≥ {common.percent(spec.min_green_share)}")
+        run = spec.green_matching == job_pb2.GREEN_MATCHING_RUN
+        over = " over the run" if run else ""
+        said.append(f"green ≥ {common.percent(spec.min_green_share)}{over}")
     if spec.HasField("earliest_start_at"):
         said.append(f"not before {common.when(spec.earliest_start_at)}")
     if spec.HasField("deadline_at"):

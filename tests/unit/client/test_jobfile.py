@@ -34,6 +34,7 @@ max_delay: 6h
 interruptible: true
 max_rtt_ms: 20
 min_green_share: 80%
+green_matching: run
 data:
   - {size_gb: 120, at: shanghai}
 must_be_in: Gansu
@@ -77,6 +78,7 @@ def test_every_field_reaches_the_wire(tmp_path: Path) -> None:
     assert spec.max_delay_s == 21600
     assert spec.interruptible
     assert (spec.max_rtt_ms, spec.min_green_share) == (20, 0.8)
+    assert spec.green_matching == job_pb2.GREEN_MATCHING_RUN
     assert [(d.size_gb, d.location) for d in spec.data] == [(120, "shanghai")]
     assert (list(spec.must_be_in), list(spec.must_not_be_in)) == (["Gansu"], ["zhongwei"])
     assert (spec.priority, spec.max_attempts, spec.working_dir_sha256) == (-5, 2, "ab")
@@ -238,7 +240,7 @@ def test_what_the_scheduler_refuses_is_found_in_the_file(tmp_path: Path) -> None
     places = {
         "region": (3, "region"),
         "spec.per_worker.gpus": (7, "per_worker.gpus"),
-        "data[0].location": (17, "data[0].at"),
+        "data[0].location": (18, "data[0].at"),
         "deadline_at": (11, "deadline"),
         "command.argv[2]": (4, "command.argv[2]"),
         "nothing": (1, "nothing"),

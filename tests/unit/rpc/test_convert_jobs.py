@@ -4,7 +4,14 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 
-from scheduler.domain.job import AttemptState, Command, JobSpec, JobState, WorkerShape
+from scheduler.domain.job import (
+    AttemptState,
+    Command,
+    GreenMatching,
+    JobSpec,
+    JobState,
+    WorkerShape,
+)
 from scheduler.domain.log import LogStream
 from scheduler.rpc.convert_jobs import (
     MalformedError,
@@ -43,6 +50,16 @@ def test_what_is_left_unset_has_its_default() -> None:
 def test_a_limit_of_zero_is_a_limit() -> None:
     spec = spec_from_pb(job_pb2.JobSpec(max_rtt_ms=0.0, min_green_share=0.0))
     assert (spec.max_rtt_ms, spec.min_green_share) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("matching", GreenMatching)
+def test_green_matching_goes_there_and_back(matching: GreenMatching) -> None:
+    spec = a_spec(min_green_share=0.5, green_matching=matching)
+    assert spec_from_pb(spec_to_pb(spec)) == spec
+    assert spec_from_pb(job_pb2.JobSpec()).green_matching is GreenMatching.SLOT
+    with pytest.raises(MalformedError) as caught:
+        spec_from_pb(job_pb2.JobSpec(green_matching=9))  # type: ignore[arg-type]
+    assert [violation.field for violation in caught.value.violations] == ["green_matching"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""Jobs whose green share holds over the run as a whole: the green energy first."""
+
+from dataclasses import replace
+
+import pytest
+
+from scheduler.checker import check
+from scheduler.domain.explanation import Outcome
+from scheduler.domain.job import GreenMatching
+from scheduler.domain.reason import ReasonCode
+from scheduler.planner.pipeline import plan
+from tests.scenario.world import World
+
+RUN = GreenMatching.RUN
+# 8 × 0.5 × 1.2 kW.
+LOAD_KW = 4.8
+
+
+def test_a_run_into_the_night_is_green_over_the_whole() -> None:
+    def world(matching: GreenMatching) -> World:
+        made = World().hub("qingyang", green_kw=[5.0] * 8 + [0.0] * 16)
+        return made.job("job", gpus=8, minutes=180, min_green_share=0.5, green_matching=matching)
+
+    assert world(GreenMatching.SLOT).plan().of("job") is None
+    planned = world(RUN).plan()
+    placement = planned.placed("job")
+    assert placement.now
+    # Green for all of the two sunny hours: the first 99 minutes are held, the rest is left over.
+    assert placement.green_kwh == pytest.approx(2 * LOAD_KW)
+    assert placement.green_held_kw == pytest.approx(LOAD_KW)
+    assert placement.green_kwh >= 0.5 * placement.energy_kwh
+
+
+def test_no_green_kwh_is_promised_twice() -> None:
+    # 4 hours; each run takes all of 4.8 kW for 1.1 × 0.5 × 60 = 33 minutes: three slots.
+    world = World().hub("qingyang", nodes=3, green_kw=[5.0] * 16 + [0.0] * 8)
+    world.job("job", count=3, gpus=8, minutes=60, min_green_share=0.5, green_matching=RUN)
+    planned = world.plan()
+    assert sorted(planned.where().values()) == [
+        "qingyang 12:00",
+        "qingyang 12:45",
+        "qingyang 13:30",
+    ]
+    why = planned.why(next(j for j, at in planned.where().items() if at.endswith("12:45")))
+    assert (why.outcome, why.reason.code) == (Outcome.PLANNED, ReasonCode.WAITING_FOR_GREEN)
+
+
+def test_a_run_waits_for_the_sun_and_says_how_much_it_takes() -> None:
+    world = World().hub("qingyang", green_kw=[1.0] * 4 + [9.0] * 20)
+    world.job("job", gpus=8, minutes=120, min_green_share=0.25, green_matching=RUN)
+    planned = world.plan()
+    assert planned.where() == {"job": "qingyang 13:00"}
+    reason = planned.why("job").reason
+    assert reason.code is ReasonCode.WAITING_FOR_GREEN
+    told = "4.80 kW > 1.00 kW left of the 1.00 kW of green supply at 12:00 UTC"
+    assert told in reason.message
+    assert "25% in all, the run takes green energy alone for its first 33 min" in reason.message
+
+
+def test_without_enough_sun_there_is_no_place() -> None:
+    world = World().hub("qingyang", green_kw=[5.0] * 2 + [1.0] * 22)
+    world.job("job", gpus=8, minutes=120, min_green_share=0.5, green_matching=RUN)
+    why = world.plan().why("job")
+    assert (why.outcome, why.reason.code) == (Outcome.UNPLACED, ReasonCode.GREEN)
+
+
+@pytest.mark.parametrize(("ran_minutes", "start"), [(10, "12:15"), (60, "12:00")])
+def test_what_runs_holds_the_rest_of_its_first_part(ran_minutes: float, start: str) -> None:
+    # 30 minutes of 100 are not enough: it is green alone for 1.1 × 0.2 × 100 = 22.
+    world = World().hub("qingyang", nodes=2, green_kw=5.0)
+    world.busy(
+        "qingyang-0",
+        gpus=8,
+        ran_minutes=ran_minutes,
+        minutes=100 - ran_minutes,
+        min_green_share=0.2,
+        green_matching=RUN,
+    )
+    world.job("job", gpus=8, minutes=15, min_green_share=0.5, green_matching=RUN)
+    assert world.plan().where() == {"job": f"qingyang {start}"}
+
+
+def test_both_kinds_share_the_supply_as_they_ask_for_it() -> None:
+    world = World().hub("qingyang", nodes=4, green_kw=10.0)
+    world.job("slot", count=2, gpus=8, minutes=15, min_green_share=1.0)
+    world.job("run", count=2, gpus=8, minutes=15, min_green_share=1.0, green_matching=RUN)
+    planned = world.plan()
+    starts = sorted(planned.where().values())
+    assert starts == ["qingyang 12:00"] * 2 + ["qingyang 12:15"] * 2
+    now = [p for p in planned.plan.placements if p.now]
+    assert sum(p.green_kwh for p in now) == pytest.approx(2 * LOAD_KW / 4)
+
+
+def test_a_varying_pue_is_held_for() -> None:
+    pue = [1.0] * 4 + [1.5] * 20
+    world = World().hub("qingyang", green_kw=[8.0] * 10 + [0.0] * 14, pue=pue)
+    world.job("job", gpus=8, minutes=240, min_green_share=0.4, green_matching=RUN)
+    placement = world.plan().placed("job")
+    # 40 % of the time would be 96 minutes; × 1.5 it is 144, 4 kW × 1 h + 6 kW × 1.4 h.
+    assert placement.green_kwh >= 0.4 * placement.energy_kwh
+    assert placement.green_kwh == pytest.approx(4.0 + 6.0 * 1.5)
+
+
+def test_the_checker_finds_its_own_way_to_share_the_supply() -> None:
+    world = World().hub("qingyang", nodes=2, green_kw=5.0)
+    world.job("job", count=2, gpus=8, minutes=60, min_green_share=0.5, green_matching=RUN)
+    made = plan(world.snapshot())
+    assert check(world.snapshot(), made) == []
+    # Half of the supply is enough for both if each takes it evenly; a bit less is not.
+    site = world.sites["qingyang"]
+    for kw, found in ((4.0, []), (2.0, ["green kWh held over whole runs"])):
+        scarce = replace(site.green_supply_kw, values=(kw,))
+        world.sites["qingyang"] = replace(site, green_supply_kw=scarce)
+        told = [t for t in check(world.snapshot(), made) if "whole runs" in t]
+        assert len(told) == len(found)
+        assert all(words in told[0] for words in found)
+    world.sites["qingyang"] = site
+    [first, *rest] = made.placements
+    less = replace(made, placements=(replace(first, green_kwh=1.0), *rest))
+    assert any("1.0 green kWh < 2.4 kWh of its run" in t for t in check(world.snapshot(), less))
