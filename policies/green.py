@@ -10,6 +10,8 @@ The holds of a site, running attempts included, never exceed its supply: of what
 for those that match by the slot and the rest for those that match by the run, as they ask for it.
 """
 
+import math
+
 import numpy as np
 
 from policies.base import Policy, Rows, StageRows, StartFilter
@@ -31,7 +33,8 @@ def first_s(share: Floats, run_s: Floats, pue: Floats) -> Floats:
     Args:
         pue: of the site, (A,).
     """
-    wave = max(PUE_WAVE, float(pue.max() / pue.min()))
+    least = float(pue.min())
+    wave = max(PUE_WAVE, float(pue.max()) / least) if least > 0 else math.inf
     return np.asarray(np.minimum(share * wave, 1.0) * run_s)
 
 

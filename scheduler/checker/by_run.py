@@ -5,6 +5,7 @@ to the slots it touches, which can take its energy there at most, and from the s
 takes the supply that no one else holds.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -102,7 +103,7 @@ def _left_kwh(view: View, site: Site, others: Sequence[Placement], stop: int) ->
         for p in others
     ]
     pues = [view.pue(site, slot) for slot in range(max(stop, view.reach(site)))]
-    wave = max(PUE_WAVE, max(pues) / min(pues))
+    wave = max(PUE_WAVE, max(pues) / min(pues)) if min(pues) > 0 else math.inf
     for attempt in snapshot.running:
         if attempt.cluster == site.cluster:
             held.append(_running_hold(view, attempt, wave))

@@ -62,8 +62,8 @@ class Ledger:
         """Of options (-1: none) that are green over the run as a whole: the slots of the first part
         of the run, and the kWh that they hold in each."""
         scene, pairs = self._model.scene, self._model.candidates.pairs
-        by_run = scene.columns.green_by_run
-        for q in np.flatnonzero((pair >= 0) & by_run[pairs.klass[pair]]).tolist():
+        some = np.flatnonzero(pair >= 0)
+        for q in some[scene.columns.green_by_run[pairs.klass[pair[some]]]].tolist():
             i, k, c = int(pair[q]), int(pairs.klass[pair[q]]), int(pairs.site[pair[q]])
             share = scene.columns.green_share[k : k + 1]
             length_s = float(first_s(share, pairs.run_s[i : i + 1], self._pue[c])[0])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scheduler.checker import check
 from scheduler.domain.explanation import Outcome
 from scheduler.domain.fleet import NodeLifecycle
-from scheduler.domain.job import LIVE_STATES, DataInput, JobState
+from scheduler.domain.job import LIVE_STATES, DataInput, GreenMatching, JobState
 from scheduler.planner.budget import Budget
 from scheduler.planner.pipeline import plan, plan_round
 from scheduler.planner.snapshot import Claim
@@ -70,6 +70,7 @@ def _spec(draw: st.DrawFn) -> dict[str, Any]:
         "region": draw(st.sampled_from(["shanghai", "beijing", "atlantis"])),
         "priority": draw(_mostly([0], -1000, 7, 1000)),
         "min_green_share": draw(_mostly([None, 0.5], 0.0, 1.0)),
+        "green_matching": draw(_mostly([GreenMatching.SLOT], GreenMatching.RUN)),
     }
 
 

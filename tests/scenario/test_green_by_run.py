@@ -118,3 +118,9 @@ def test_the_checker_finds_its_own_way_to_share_the_supply() -> None:
     [first, *rest] = made.placements
     less = replace(made, placements=(replace(first, green_kwh=1.0), *rest))
     assert any("1.0 green kWh < 2.4 kWh of its run" in t for t in check(world.snapshot(), less))
+
+
+def test_with_no_place_at_all_nothing_breaks() -> None:
+    world = World().hub("qingyang", rtt_ms=40)
+    world.job("job", max_rtt_ms=1, min_green_share=0.5, green_matching=RUN)
+    assert world.plan().why("job").reason.code is ReasonCode.LATENCY
