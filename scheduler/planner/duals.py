@@ -143,7 +143,7 @@ class Market:
             momentum *= MOMENTUM
             momentum += (1 - MOMENTUM) * excess
             step = STEP_FIRST / (1 + (before + n) / STEP_TIME)
-            prices += step * self._reference * momentum
+            prices += step * (self._reference + prices) * momentum
             np.clip(prices, 0.0, self._ceiling, out=prices)
         return best if whole else Duals(prices, -np.inf)
 

@@ -43,8 +43,8 @@ class Ledger:
         self._green_kwh = green_kw * model.scene.hours
         self._load_kwh = np.array([view.running_kwh for view in sites]).reshape(shape)
         self._held_kwh = np.array([view.running_held_kwh for view in sites]).reshape(shape)
-        carbon = np.array([view.carbon_g_per_kwh for view in sites]).reshape(shape)
-        self._carbon_kg = self._pue * carbon / 1000  # per IT kWh, if nothing were green
+        carbon_g = np.array([view.carbon_g_per_kwh for view in sites]).reshape(shape)
+        self._carbon_kg = carbon_g / 1000  # per kWh at the door, if nothing were green
         self._enter(places.pair, places.slot, self._load_kwh, self._held_kwh)
 
     @property
@@ -99,13 +99,14 @@ class Ledger:
         kwh, green_kwh, held_kw, carbon_kg, spared_kg, _ = np.empty((6, len(pair)))
         share, problem = self._share, self._model.problem
         energies(problem, self._pue, part, share, pair, slot, kwh, green_kwh, held_kw)
-        # The same sums, with what each kWh would emit in the place of the PUE.
-        energies(problem, self._carbon_kg, part, share, pair, slot, carbon_kg, spared_kg, _)
+        # The same sums, with what each IT kWh would emit in the place of the PUE.
+        emitted_kg = self._pue * self._carbon_kg
+        energies(problem, emitted_kg, part, share, pair, slot, carbon_kg, spared_kg, _)
         for q, span, first_kwh in self._first(pair, slot):
             c = int(self._model.candidates.pairs.site[pair[q]])
             more_kwh = first_kwh * (1 - part[c, span])
             green_kwh[q] = min(green_kwh[q] + more_kwh.sum(), kwh[q])
-            spared_kg[q] += (more_kwh * self._carbon_kg[c, span] / self._pue[c, span]).sum()
+            spared_kg[q] += (more_kwh * self._carbon_kg[c, span]).sum()
             held_kw[q] = self._held_kw(int(pair[q]), c, span)
         return kwh, green_kwh, carbon_kg - spared_kg, held_kw
 
