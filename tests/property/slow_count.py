@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from scheduler.domain.fleet import Node, NodeLifecycle, Site
-from scheduler.domain.job import JobSpec
+from scheduler.domain.job import GreenMatching, JobSpec
 from scheduler.domain.series import Series
 from scheduler.planner.plan import Placement
 from scheduler.planner.snapshot import Snapshot
@@ -94,12 +94,12 @@ class SlowCount:
         gpu_kw = max(node.gpu_power_kw for node in self._pool)
         cpu_kw = max(node.cpu_power_kw for node in self._pool)
         for spec in self._planned(slot):
-            part = spec.min_green_share or 0.0 if share else 1.0
+            part = _held_share(spec) if share else 1.0
             worker_kw = spec.per_worker.gpus * gpu_kw or spec.per_worker.cpus * cpu_kw
             planned += spec.workers * worker_kw * part
         for node, spec in self._held(slot):
             if node.cluster == self._cluster:
-                part = spec.min_green_share or 0.0 if share else 1.0
+                part = _held_share(spec) if share else 1.0
                 shape = spec.per_worker
                 running += part * (shape.gpus * node.gpu_power_kw or shape.cpus * node.cpu_power_kw)
         return planned, running
@@ -144,3 +144,10 @@ def _gbps(site: Site, location: str) -> float:
 
 def _over(amount: float, limit: float) -> bool:
     return amount > limit + 1e-5 * max(1.0, abs(limit))
+
+
+def _held_share(spec: JobSpec) -> float:
+    """What is held in every slot; a share of the run as a whole is judged as a whole."""
+    if spec.green_matching is GreenMatching.RUN:
+        return 0.0
+    return spec.min_green_share or 0.0
