@@ -15,6 +15,7 @@ import math
 import numpy as np
 
 from policies.base import Policy, Rows, StageRows, StartFilter
+from policies.deadline import last_slots
 from policies.scene import TOLERANCE, Floats, Ints, Pairs, Scene, window
 from scheduler.domain.reason import ReasonCode
 
@@ -135,6 +136,15 @@ def _first(scene: Scene, pairs: Pairs) -> Ints:
     return first
 
 
+def _last(scene: Scene, pairs: Pairs) -> Ints:
+    """Up to the last slot from which on the green part of a run lies within what is looked at."""
+    latest_s = np.full(len(pairs.klass), np.inf)
+    if scene.columns.green_by_run.any():
+        rows, _, length_s = _by_run(scene, pairs)
+        latest_s[rows] = scene.axis * scene.slot_s - length_s
+    return last_slots(scene, pairs, latest_s)
+
+
 def _why_by_run(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
     rows, kw, length_s = _by_run(scene, pairs)
     n, view = int(np.searchsorted(rows, row)), scene.sites[pairs.site[row]]
@@ -151,7 +161,7 @@ def _why_by_run(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
 
 POLICY = Policy(
     name="green",
-    start_filters=(StartFilter(ReasonCode.GREEN, _why_by_run, first=_first),),
+    start_filters=(StartFilter(ReasonCode.GREEN, _why_by_run, first=_first, last=_last),),
     rows=_rows,
     stage_rows=_stage_rows,
 )

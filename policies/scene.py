@@ -280,7 +280,8 @@ class Scene:
         """IT power of a gang in a pool."""
         where, columns = self.pools[pool], self.columns
         draw_kw = columns.gpus[klass] * where.gpu_power_kw
-        draw_kw += columns.idle_cores[klass] * where.cpu_power_kw
+        if not columns.gpus[klass]:
+            draw_kw = columns.cpus[klass] * where.cpu_power_kw
         return float(columns.workers[klass] * draw_kw)
 
     def it_of_class(self) -> Floats:

@@ -5,6 +5,7 @@ here is the outcome, the code that a closer look would give, and one sentence.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -28,6 +29,8 @@ class Briefly:
     def __init__(self, decision: Decision, jobs: Sequence[int]) -> None:
         self._decision, self._model = decision, decision.model
         self._jobs = np.array(jobs, dtype=np.int64)
+        # Thousands start at the same few times.
+        self._clock = cache(decision.model.scene.clock)
         places, n = decision.places, len(jobs)
         self._now_pair, self._why = np.empty((2, n), dtype=np.int64)
         self._now_yuan: Floats = np.empty(n)
@@ -123,10 +126,10 @@ class Briefly:
         """Why a job that has a place does not start now."""
         scene, pairs = self._model.scene, self._model.candidates.pairs
         start_s = max(slot * scene.slot_s, float(pairs.start_s[i]))
-        where = f"Starts at {scene.clock(start_s)} at {scene.pools[pairs.pool[i]].name}"
+        where = f"Starts at {self._clock(start_s)} at {scene.pools[pairs.pool[i]].name}"
         ready_s = scene.classes[k].ready_s
         if ready_s > scene.now_s:
-            text = f"{where}; it may not start before {scene.clock(ready_s)}."
+            text = f"{where}; it may not start before {self._clock(ready_s)}."
             return Reason(ReasonCode.NOT_YET, text)
         now = int(self._now_pair[q])
         if now >= 0:

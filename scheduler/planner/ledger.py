@@ -45,13 +45,10 @@ class Ledger:
         self._held_kwh = np.array([view.running_held_kwh for view in sites]).reshape(shape)
         carbon_g = np.array([view.carbon_g_per_kwh for view in sites]).reshape(shape)
         self._carbon_kg = carbon_g / 1000  # per kWh at the door, if nothing were green
+        columns = model.scene.columns
+        # What each class holds in every slot, (K,).
+        self._share: Floats = np.where(columns.green_by_run, 0.0, columns.green_share)
         self._enter(places.pair, places.slot, self._load_kwh, self._held_kwh)
-
-    @property
-    def _share(self) -> Floats:
-        """What each class holds in every slot, (K,)."""
-        columns = self._model.scene.columns
-        return np.where(columns.green_by_run, 0.0, columns.green_share)
 
     def _enter(self, pair: Ints, slot: Ints, load: Floats, held: Floats) -> None:
         enter_loads(self._model.problem, self._pue, self._share, pair, slot, load, held)
