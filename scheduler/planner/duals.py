@@ -164,12 +164,7 @@ class Market:
         made = []
         for fold in range(folds):
             part = rest[fold::folds]
-            factor = weight_of(self._count[rest]) / max(weight_of(self._count[part]), 1.0)
+            factor = float(self._count[rest].sum() / max(self._count[part].sum(), 1.0))
             times = np.concatenate([self._count[head], self._count[part] * factor])
             made.append((np.concatenate([head, part]), times))
         return made
-
-
-def weight_of(count: Floats) -> float:
-    """Jobs in all."""
-    return float(count.sum())
