@@ -52,6 +52,7 @@ class Market:
         free_per_pair: what the cheapest start of each pair costs at no prices, (m,).
         active: the classes that have a start at all.
         starts: in how many slots each pair may start, (m,).
+        ceiling: the highest price of each row, (R, A).
     """
 
     def __init__(self, model: Model) -> None:
@@ -67,7 +68,7 @@ class Market:
         self._finite = np.isfinite(problem.capacity)
         self._capacity = np.where(self._finite, problem.capacity, 0.0)
         hard = problem.rows["hard"].astype(bool)
-        self._ceiling = np.where(hard[:, None], np.inf, problem.elastic_yuan)
+        self.ceiling = np.where(hard[:, None], np.inf, problem.elastic_yuan)
         self._reference = self._references(model)
 
     def _references(self, model: Model) -> Floats:
@@ -108,7 +109,7 @@ class Market:
 
     def first_prices(self) -> Floats:
         """Nothing, but the full price where an elastic row has no capacity at all."""
-        return np.where((self._capacity <= 0) & np.isfinite(self._ceiling), self._ceiling, 0.0)
+        return np.where((self._capacity <= 0) & np.isfinite(self.ceiling), self.ceiling, 0.0)
 
     def list_best(self, per_pair: Floats, most: int) -> None:
         """Lists the pairs of each class that cost least, (m,)."""
@@ -144,7 +145,7 @@ class Market:
             momentum += (1 - MOMENTUM) * excess
             step = STEP_FIRST / (1 + (before + n) / STEP_TIME)
             prices += step * (self._reference + prices) * momentum
-            np.clip(prices, 0.0, self._ceiling, out=prices)
+            np.clip(prices, 0.0, self.ceiling, out=prices)
         return best if whole else Duals(prices, -np.inf)
 
     def certify(self, prices: Floats, per_pair: Floats | None = None) -> tuple[float, Floats]:
