@@ -70,9 +70,7 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
     location, site = np.nonzero(crossed)
     number = np.full(crossed.shape, -1, dtype=np.int64)
     number[location, site] = np.arange(len(location))
-    pair, group, demand = crossings(
-        pairs.klass, pairs.site, pairs.stage_s, *_data(way), number
-    )
+    pair, group, demand = crossings(pairs.klass, pairs.site, pairs.stage_s, *_data(way), number)
     gb_per_hour = way.gbps[location, site] * 3600 / 8
     return (
         StageRows(

@@ -247,7 +247,7 @@ def _able(scene: Scene, candidates: Candidates, jobs: Ints, alike: Alike) -> Flo
     pairs, pools = candidates.pairs, len(scene.pools)
     count = np.where(candidates.first <= candidates.last, jobs[pairs.klass], 0)
     cell = alike.of_class[pairs.klass] * pools + pairs.pool
-    able = np.bincount(cell, weights=count, minlength=len(alike.first) * pools)
+    able = np.bincount(cell, weights=count, minlength=len(alike.first) * pools).astype(float)
     return able.reshape(len(alike.first), pools)
 
 
@@ -292,9 +292,7 @@ def _is_plain(rule: Rows) -> bool:
     return hard and bool((rule.profile == 1).all() and (rule.of_pool == 1).all())
 
 
-def _kinds(
-    scene: Scene, rows: list[Rows], wanted: list[Bools], alike: Alike
-) -> tuple[Ints, Ints]:
+def _kinds(scene: Scene, rows: list[Rows], wanted: list[Bools], alike: Alike) -> tuple[Ints, Ints]:
     """Classes by what one worker demands of anything, (K,), and the first class of each kind."""
     classes = alike.first
     scale = scene.columns.workers[classes].astype(float)[:, None]

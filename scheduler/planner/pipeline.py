@@ -55,7 +55,7 @@ class Round:
     @property
     def prices(self) -> Prices:
         """What the next round may start from."""
-        return to_recall(self.decision.model, self.decision.duals.prices)
+        return to_recall(self.decision.model, self.decision.duals)
 
     def explain(self, job_id: str) -> Explanation | None:
         """Closely, one job of the round; None for a stranger."""

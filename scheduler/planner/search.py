@@ -6,7 +6,7 @@ Clements 1999).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from scheduler.planner.kernels.pricing import sums_at
 from scheduler.planner.model import Model
 from scheduler.planner.neighbourhoods import Neighbourhoods
 from scheduler.planner.places import Places, Residual, costs_yuan, nowhere, objective_yuan
+from scheduler.planner.recall import Recalled
 
 # Moves that gain less, in yuan, are not worth the change.
 GAIN_LEAST_YUAN = 1e-6
@@ -31,7 +32,8 @@ PAIRS_EXACT = 500_000
 LISTED = 8
 # A gap that CP-SAT is not asked to narrow where it cannot see all options.
 GOOD = 2e-2
-# Known prices are mended with one in so many of the passes that it takes to find them.
+# A plan and prices that were nearly right are mended with one in so many of the passes and looks
+# that it takes to find them.
 MENDING = 6
 # How far ahead of others those move that were left without a place.
 AHEAD = 0.75
@@ -39,6 +41,8 @@ AHEAD = 0.75
 SQUEAKS = 100
 # So many insertions that were no better than the best are enough.
 WORSE_MOST = 2
+# Where all have a place, one in so many of the looks goes into finding better ones this way.
+FOR_NOBODY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +73,27 @@ class Searched:
 
 
 def search(
-    model: Model, budget: Budget, done: Callable[[str], None], known: Floats | None = None
+    model: Model, budget: Budget, done: Callable[[str], None], known: Recalled | None = None
 ) -> Searched:
     """Looks for a plan.
 
     Args:
         done: called with the name of each stage when it is over.
-        known: prices that are probably nearly right, (R, A).
+        known: from the round before.
     """
-    market = Market(model)
-    prices = market.first_prices()
+    market = Market(model, None if known is None else known.worth)
     if not len(market.active):
-        return Searched(nowhere(model), Duals(prices, 0.0), market.active)
+        none = Duals(market.first_prices(), 0.0, market.worth)
+        return Searched(nowhere(model), none, market.active)
     per_pair = np.full(len(model.problem.pairs), np.inf)
     budget = budget.fitted(len(per_pair))
     if known is None:
         prices = _prices(model, market, budget.dual_passes, per_pair)
     else:
-        prices = _mended(model, market, budget.dual_passes, known)
+        prices = _mended(model, market, budget.dual_passes, known.prices)
+        budget = replace(budget, looks=budget.looks // MENDING)
     bound, least = market.certify(prices, per_pair)
-    duals = Duals(prices, bound)
+    duals = Duals(prices, bound, market.worth)
     done("duals")
     guide = Guide(duals, per_pair, least)
     best = squeaky(model, market, guide, budget)
@@ -104,7 +109,7 @@ def search(
             best.places, best.yuan, options=budget.exact_options, work=budget.exact_work
         )
         best = swept(model, market, guide, Found(found.places, found.yuan), budget)
-        duals = Duals(prices, max(bound, found.bound_yuan))
+        duals = Duals(prices, max(bound, found.bound_yuan), market.worth)
         done("exact")
     return Searched(best.places, duals, market.active)
 
@@ -162,12 +167,13 @@ def swept(model: Model, market: Market, guide: Guide, found: Found, budget: Budg
     for _ in range(budget.sweeps):
         lost = losses_yuan(model, guide, places)
         jobs = np.flatnonzero((lost > GAIN_LEAST_YUAN) & np.isin(places.klass, market.active))
+        jobs = jobs[np.argsort(-lost[jobs], kind="stable")[: budget.looks]]
         moved = improve(
             problem,
             sums,
             left,
-            market.free_per_pair,
-            jobs[np.argsort(-lost[jobs], kind="stable")],
+            market.free_per_pair(np.unique(places.klass[jobs])),
+            jobs,
             places.klass,
             places.pair,
             places.slot,
@@ -199,7 +205,9 @@ def squeaky(model: Model, market: Market, guide: Guide, budget: Budget) -> Found
     found = best
     for _ in range(budget.tries - 1):
         close = best.yuan - bound <= CLOSE * abs(best.yuan)
-        if close or worse > WORSE_MOST or work[0] >= budget.tries_looks:
+        waits = (best.places.pair[np.isin(best.places.klass, active)] < 0).any()
+        looks = budget.tries_looks if waits else budget.tries_looks // FOR_NOBODY
+        if close or worse > WORSE_MOST or work[0] >= looks:
             break
         squeaks = _squeaks(model, guide, found.places)[active]
         if not squeaks.any():

@@ -89,11 +89,13 @@ class RowPrices:
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """The shadow prices of the round before, from its slot 0 on; only rows that had any."""
+    """The shadow prices of the round before, from its slot 0 on; only rows that had any. ``worth``
+    are (rule, yuan): what a unit of the rule's rows is about worth."""
 
     start_at: datetime
     slot_s: float
     rows: tuple[RowPrices, ...]
+    worth: tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
