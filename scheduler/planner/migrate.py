@@ -104,8 +104,8 @@ def _done_s(mover: Mover, snapshot: Snapshot, weights: Weights) -> float:
 
 
 def _promising(snapshot: Snapshot, scene: Scene, movers: Sequence[Mover]) -> list[Mover]:
-    """The few that could save most, by the sites' rates alone: all supply green elsewhere, none
-    here."""
+    """The few that could save most, by the sites' rates and what operators prefer: all supply green
+    elsewhere, none here."""
     pools = {(pool.cluster, pool.accelerator): p for p, pool in enumerate(scene.pools)}
     alike: dict[object, list[Mover]] = defaultdict(list)
     for mover in movers:
@@ -135,18 +135,20 @@ def _most_saved_yuan(
     own_speed = spec.speed_on(attempt.accelerator) or 1.0
     ends_s = scene.now_s + np.array([mover.rest_s for mover in group])
     beyond_h = np.maximum(ends_s - edges_s[-1], 0.0) / 3600
+    gpu_hours = scene.weights.size(spec) * (ends_s - scene.now_s) / 3600
     least, surcharge = np.full(len(group), np.inf), surcharge_yuan_per_kwh(scene)
     here = np.zeros(len(group))
     for p, pool in enumerate(scene.pools):
         speed, view = spec.speed_on(pool.accelerator), scene.site_of(p)
         if speed is None or speed <= 0:
             continue
-        more = scene.rules.cluster(pool.cluster).price_adder_yuan_per_kwh
+        rule = scene.rules.cluster(pool.cluster)
         nongreen = surcharge[pool.site] if p == own else 0.0
-        rate = (view.price_yuan_per_kwh + more + nongreen) * view.pue
+        rate = (view.price_yuan_per_kwh + rule.price_adder_yuan_per_kwh + nongreen) * view.pue
         it_kw = it_power_kw(spec, pool.gpu_power_kw, pool.cpu_power_kw) * own_speed / speed
         summed = np.concatenate(([0.0], np.cumsum(rate * scene.hours)))
         yuan = it_kw * (np.interp(ends_s, edges_s, summed) + rate[-1] * beyond_h)
+        yuan += rule.preference_yuan_per_gpu_hour * gpu_hours * own_speed / speed
         if p == own:
             here = yuan
         else:
