@@ -36,7 +36,7 @@ def _ranks(model: Model, pairs: Ints) -> Ints:
         ranks[~allows] = rank
     windows = [PRECEDENCE[code] for code in WINDOW_CODES]
     inside = np.where(np.isin(ranks, windows), -1, ranks).max(axis=1)
-    return np.where(inside >= 0, inside, ranks.max(axis=1))
+    return np.asarray(np.where(inside >= 0, inside, ranks.max(axis=1)), dtype=np.int64)
 
 
 def _judged(model: Model, pairs: Ints, run: Window) -> Iterator[tuple[int, Bools]]:
