@@ -15,7 +15,7 @@ import numpy as np
 
 from policies.base import Policy
 from policies.nongreen import surcharge_yuan_per_kwh
-from policies.scene import TOLERANCE, Bools, Floats, Scene
+from policies.scene import TOLERANCE, Bools, Floats, Ints, Scene
 from policies.weights import Weights
 from scheduler.domain.job import JobSpec, JobState
 from scheduler.domain.reason import Reason, ReasonCode
@@ -217,33 +217,37 @@ class _Moving:
         self._klass = {i: k for k, klass in enumerate(scene.classes) for i in klass.jobs}
         self._first = len(jobs)
         self._blocks: dict[int, Block] = {}
-        places = self._as_planned({old: new for new, old in enumerate(kept)})
+        # Where each job of the what-if stands among the places.
+        listed = [i for klass in scene.classes for i in klass.jobs]
+        at = np.empty(len(listed), dtype=np.int64)
+        at[listed] = np.arange(len(listed))
+        places = self._as_planned(kept, at)
         self._stays = [self._staying(m) for m in range(len(movers))]
         for m, choice in enumerate(self._stays):
             if choice is not None:
-                self._put(places, self._first + m, choice)
+                job = at[self._first + m]
+                places.pair[job], places.slot[job] = choice.pair, choice.slot
         self._residual: Residual = Residual(self._model, places)
         self._ledger = Ledger(self._model, places)
 
-    def _as_planned(self, kept: dict[int, int]) -> Places:
+    def _as_planned(self, kept: list[int], at: Ints) -> Places:
         """The plan's places, as options of this model.
 
         Args:
-            kept: the new index of each old job that has a place.
+            kept: the index in the snapshot of each job that has a place.
+            at: where each job of this model stands among its places.
         """
-        before, places = self._decision.model, nowhere(self._model)
-        old = [i for klass in before.scene.classes for i in klass.jobs]
-        for j, choice in self._decision.places.placed():
-            pool = int(before.candidates.pairs.pool[choice.pair])
-            job = kept[old[j]]
-            row = self._model.candidates.row_of(self._klass[job], pool)
-            self._put(places, job, Choice(row, choice.slot))
+        planned, before, places = self._decision.places, self._decision.model, nowhere(self._model)
+        listed = np.array([i for klass in before.scene.classes for i in klass.jobs], dtype=np.int64)
+        placed = np.flatnonzero(planned.pair >= 0)
+        job = at[np.searchsorted(kept, listed[placed])]
+        pool = before.candidates.pairs.pool[planned.pair[placed]].astype(np.int64)
+        pairs, pools = self._model.candidates.pairs, len(self._model.scene.pools)
+        # Pairs are sorted by class and pool.
+        keys = pairs.klass.astype(np.int64) * pools + pairs.pool
+        places.pair[job] = np.searchsorted(keys, places.klass[job] * pools + pool)
+        places.slot[job] = planned.slot[placed]
         return places
-
-    def _put(self, places: Places, job: int, choice: Choice) -> None:
-        k = self._klass[job]
-        at = int(places.jobs_from[k]) + self._model.scene.classes[k].jobs.index(job)
-        places.pair[at], places.slot[at] = choice.pair, choice.slot
 
     def _block(self, klass: int) -> Block:
         """The options of a class."""
