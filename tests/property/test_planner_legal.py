@@ -1,8 +1,7 @@
 """Whatever the snapshot, the plan is legal by the checker, repeats exactly, and is bounded."""
 
-import itertools
 import math
-from dataclasses import asdict, astuple, replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -76,19 +75,6 @@ def _spec(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def _nothing_stops_where_too_much_runs(world: World) -> None:
-    """The planner takes nodes that hold more than they have for full, and would count on more room
-    than a stop there gives."""
-    held = {node.id: [float(node.gpus), node.cpus, node.memory_gb] for node in world.nodes}
-    for one in world.running:
-        amounts = astuple(one.spec.per_worker)
-        for node, what in itertools.product(one.nodes, range(3)):
-            held[node][what] -= amounts[what]
-    for i, one in enumerate(world.running):
-        if any(min(held[node]) < 0 for node in one.nodes):
-            world.running[i] = replace(one, spec=replace(one.spec, interruptible=False))
-
-
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     world = World(
@@ -109,7 +95,6 @@ def worlds(draw: st.DrawFn) -> World:
             checkpoint_interval_s=draw(_mostly([0.0], 77.0)),
             **spec,
         )
-    _nothing_stops_where_too_much_runs(world)
     if world.nodes and draw(_mostly([False], True)):
         cluster, accelerator = HUBS[0], world.nodes[0].accelerator
         world.claims.append(Claim("job0", 7, cluster, accelerator, NOON + timedelta(minutes=1)))

@@ -45,6 +45,15 @@ def test_an_urgent_gang_preempts_exactly_the_cheaper_of_two() -> None:
     assert why.reason.message.endswith("qingyang/A800: cheap-1 must stop within 5 s.")
 
 
+def test_of_a_node_that_has_less_than_runs_there_as_much_more_must_stop() -> None:
+    """Eight accelerators are held of a node that has six by now."""
+    world = World().hub("qingyang", gpus=6)
+    for n in range(4):
+        world.busy("qingyang-0", gpus=2, minutes=300, name=f"small{n}", interruptible=True)
+    stopped = stopped_for(world.job("urgent", gpus=2, priority=10).plan(), "urgent")
+    assert len(stopped) == 2
+
+
 def test_what_is_not_interruptible_is_never_stopped() -> None:
     world = World().hub("qingyang").busy("qingyang-0", gpus=8, minutes=300)
     assert world.job("urgent", gpus=8, priority=1000).plan().plan.interruptions == ()
