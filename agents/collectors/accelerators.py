@@ -191,7 +191,7 @@ def _power_kw(devices: Sequence[Device], kind: str, keys: Accelerators) -> float
     loads = [load for device in devices if (load := load_w(device, keys)) is not None]
     if not loads:
         raise CollectorError(
-            f"what a {kind} draws under load is neither told nor in the table of models; "
+            f"what one {kind} draws under load is neither told nor in the table of models; "
             f"set accelerators.gpu_power_kw"
         )
     return round(max(loads) / 1000 + keys.host_share_kw, 4)

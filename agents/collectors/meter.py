@@ -58,6 +58,7 @@ class Meter:
         self._looked: tuple[float, int] | None = None
         self._kept_s = 0.0
         self._trouble = ""
+        self._named: Sequence[Device] = ()
         self.held: dict[str, list[str]] = {}
 
     async def run(self) -> None:
@@ -87,13 +88,17 @@ class Meter:
         assert self._keys is not None, "run sees to it"
         now_s = self._clock_s()
         devices = self._draws()
+        # What does not answer now is still called as it was.
+        self._named = devices or self._named
         self._look_if_due(now_s)
         held = {
-            attempt_id: ids_of(names, devices) for attempt_id, names in self._seen.items() if names
+            attempt_id: ids_of(names, self._named)
+            for attempt_id, names in self._seen.items()
+            if names
         }
         declared_w = (self._keys.gpu_power_kw or 0.0) * 1000 - self._keys.host_share_kw * 1000
         load = {device_id: max(0.0, declared_w) for ids in held.values() for device_id in ids}
-        for device in devices:
+        for device in self._named:
             load[device.id] = load_w(device, self._keys) or load.get(device.id, 0.0)
         self._accounts.sample(now_s, devices, held, load)
         self.held = held

@@ -1,5 +1,7 @@
 """The agent's configuration: every mistake is named with its path and a way out."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,7 @@ def test_check_tells_what_each_source_reads(
     monkeypatch.setenv("COLUMNS", "200")
     rows = "".join(f"{hour},50\n" for hour in range(24))
     (tmp_path / "green.csv").write_text("hour,kw\n" + rows)
+    os.utime(tmp_path / "green.csv", (0, time.time() - 2.4 * 86400))
     assert main(written(tmp_path, GOOD)) == 2
     told = capsys.readouterr().out
     assert "qingyang-1, head of cluster qingyang" in told
@@ -125,7 +128,7 @@ def test_check_tells_what_each_source_reads(
     assert cards.rstrip().endswith("8 × A800, 0.65 kW each under load, 2.496 PFLOPS")
     assert "ERROR" in rows_told["price (tariff table tou.csv, Gansu)"]
     green = rows_told["green supply (file green.csv)"]
-    assert "now 50, least 50, most 50 in 48 h; 0 s old; file green.csv" in green
+    assert "now 50, least 50, most 50 in 48 h; 2 d old; file green.csv" in green
     assert rows_told["PUE (constant)"].rstrip().endswith("now 1.15; constant")
 
 
