@@ -137,14 +137,15 @@ def facts_of(devices: Sequence[Device], keys: Accelerators) -> AcceleratorFacts:
     kind = max(names, key=lambda name: names[name])
     sick = [_sick(device, kind) for device in devices if device.sick or device.name != kind]
     well = len(devices) - len(sick)
+    model = keys.model or ("" if kind == NAMELESS else job_name(kind))
     if not well:
         return AcceleratorFacts(
-            keys.model or "", 0, keys.gpu_power_kw or 0.0, sick=tuple(sick), devices=tuple(devices)
+            model, 0, keys.gpu_power_kw or 0.0, sick=tuple(sick), devices=tuple(devices)
         )
     same = [device for device in devices if device.name == kind]
     told = [device.power_w for device in devices if device.power_w is not None]
     return AcceleratorFacts(
-        keys.model or job_name(kind),
+        model,
         well,
         _power_kw(same, kind, keys),
         pflops=round(well * _tflops(keys, kind) / 1000, 4),

@@ -61,11 +61,12 @@ async def test_a_sick_gpu_is_withdrawn_within_one_report_and_its_attempt_told(
     finally:
         worker.kill()
         worker.wait()
-    # A report may have been on its way when the GPU fell sick.
     reports = [request.report for request in stream.reports]
-    told = [report.node for report in reports[before + 1 :] if report.HasField("node")]
-    assert told
-    for node in told:
+    told = [place for place, report in enumerate(reports) if report.node.sick]
+    # One may have been on its way when the GPU fell sick.
+    assert told and told[0] <= before + 1
+    for place in told:
+        node = reports[place].node
         assert (node.gpus, len(node.sick)) == (7, 1)
         assert (node.sick[0].id, node.sick[0].reason) == ("GPU-2", "XID 79")
         assert list(node.sick[0].attempt_ids) == [ATTEMPT]
