@@ -22,6 +22,7 @@ from agents.source_keys import Http, Prometheus
 
 ANSWER_LIMIT_S = 2.5
 ANSWER_MOST_BYTES = 8 * 1024 * 1024
+ERROR_BYTES = 200
 VALUES_MOST = 20_000
 # What is asked of Prometheus beside the value now: a day, to repeat it for the next.
 HISTORY_S = 86400
@@ -196,11 +197,21 @@ def _get(url: str, token_file: Path | None, source: str) -> Any:
             raise CollectorError(f"{source}: answers with more than {ANSWER_MOST_BYTES} bytes")
         return json.loads(body)
     except urllib.error.HTTPError as error:
-        raise CollectorError(f"{source}: answers {error.code} {error.reason}") from error
+        told = f"{source}: answers {error.code} {error.reason}{_why(error)}"
+        raise CollectorError(told) from error
     except (OSError, http.client.HTTPException) as error:
         raise CollectorError(f"{source}: cannot be reached: {error}") from error
     except (ValueError, RecursionError) as error:
         raise CollectorError(f"{source}: does not answer with JSON: {error}") from error
+
+
+def _why(error: urllib.error.HTTPError) -> str:
+    """In the words of the source: Prometheus says what is wrong with a query."""
+    try:
+        words = error.read(ERROR_BYTES).decode(errors="replace").split()
+    except (OSError, http.client.HTTPException):
+        return ""
+    return f": {' '.join(words)}" if words else ""
 
 
 def _number(told: Any, source: str) -> float:

@@ -307,6 +307,9 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         if report.rtt:
             measured = [convert_nodes.rtt(one) for one in report.rtt]
             rejections += self._fleet.report_rtt(node_id, measured)
+        if report.energy:
+            used = [convert_nodes.energy(one) for one in report.energy]
+            rejections += self._fleet.meters.report(node_id, used, self._clock.now())
         for refused in rejections:
             log.warning(
                 "report.refused",

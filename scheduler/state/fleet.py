@@ -27,6 +27,7 @@ from scheduler.domain.plausibility import (
     judge_series,
 )
 from scheduler.domain.series import Series
+from scheduler.state.energy import Meters
 
 # In reports missed: silent for longer, a node gets nothing new; for longer still, it is lost.
 SUSPECT_AFTER_REPORTS = 3
@@ -105,6 +106,7 @@ class Fleet:
         self._lost_s = LOST_AFTER_REPORTS * report_interval_s
         self._known: dict[str, _Known] = {}
         self._sites: dict[str, _KnownSite] = {}
+        self.meters = Meters()
         # Grows when capacity, sites or links appear or change: what may place a waiting job.
         self.generation = 0
 

@@ -116,7 +116,8 @@ def test_an_answer_that_makes_no_sense_says_so(web: Web, answer: Any, told: str)
 
 def test_errors_of_the_way_say_so(web: Web) -> None:
     web.status = 503
-    with pytest.raises(CollectorError, match="answers 503"):
+    web.answer = {"error": "overloaded"}
+    with pytest.raises(CollectorError, match=r'answers 503 .*"overloaded"'):
         day_ahead_price(web).read(SPAN)
     gone = Price(http=Http(url="http://127.0.0.1:1/x", values="$.x"))
     with pytest.raises(CollectorError, match="cannot be reached"):
