@@ -130,6 +130,17 @@ def matrix(*samples: tuple[float, str]) -> dict[str, Any]:
     return {"status": "success", "data": {"resultType": "matrix", "result": [series]}}
 
 
+def two_at(at: float) -> list[dict[str, Any]]:
+    return [*matrix((at, "1"))["data"]["result"], *matrix((at, "2"))["data"]["result"]]
+
+
+def test_a_series_that_ended_within_the_day_is_no_other_value(web: Web) -> None:
+    ended, going = two_at(time.time())
+    ended["values"] = [[time.time() - 7200, "1"]]
+    web.answer = {"data": {"result": [ended, going]}}
+    assert FedPrice(Price(prometheus=Prometheus(url=web.url, query="kw"))).read(SPAN).at(NOW) == 2
+
+
 def prometheus(web: Web, query: str = "kw") -> Feed:
     return Feed(prometheus=Prometheus(url=f"{web.url}/", query=query))
 
@@ -151,11 +162,12 @@ def test_prometheus_is_asked_for_the_last_day_and_now(web: Web) -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ({"data": {"result": []}}, "gives 0 time series, not one"),
+        ({"data": {"result": []}}, "gives 0 values now, not one"),
         ({"status": "error"}, "not an answer of Prometheus"),
-        (matrix((time.time() - 7200, "1")), "'kw' has no value now"),
-        (matrix((time.time(), "NaN")), "gives no values"),
-        (matrix((time.time(), "1"), (1.0, "1")), "times must grow"),
+        (matrix((time.time() - 7200, "1")), "gives 0 values now"),
+        (matrix((time.time(), "NaN")), "gives 0 values now"),
+        ({"data": {"result": two_at(time.time())}}, "gives 2 values now, not one"),
+        (matrix((time.time() + 9, "1"), (time.time(), "1")), "times must grow"),
     ],
 )
 def test_what_prometheus_does_not_know_is_no_reading(web: Web, answer: Any, told: str) -> None:
