@@ -145,6 +145,8 @@ class Readings:
             cpu_load=host.cpu_load,
             pflops=accelerators.pflops,
             gpu_draw_kw=accelerators.draw_kw,
+            gpu_load=accelerators.load,
+            gpu_temperature_c=accelerators.temperature_c,
             gpu_memory_gb=accelerators.memory_gb,
             disk_free_gb=host.disk_free_gb,
             gpu_source=accelerators.source if accelerators.model else "",
