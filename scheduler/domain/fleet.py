@@ -36,6 +36,30 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class SickAccelerator:
+    """An accelerator that is there and must not be used, and the attempts it was given to."""
+
+    id: str
+    reason: str
+    attempt_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHealth:
+    """What a node tells for its operator alone: nothing is planned on it. Figures are None where
+    they cannot be read, or 0 where they are not known; the temperature is that of the hottest."""
+
+    sick: tuple[SickAccelerator, ...] = ()
+    pflops: float = 0.0
+    gpu_draw_kw: float | None = None
+    gpu_load: float | None = None
+    gpu_temperature_c: float | None = None
+    gpu_memory_gb: float = 0.0
+    disk_free_gb: float = 0.0
+    gpu_source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """The way between a cluster and a region or another cluster, for data."""
 

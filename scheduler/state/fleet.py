@@ -8,7 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from scheduler.clock import Clock
-from scheduler.domain.fleet import Link, Node, NodeLifecycle, Region, Rejection, Rtt, Site
+from scheduler.domain.fleet import (
+    Link,
+    Node,
+    NodeHealth,
+    NodeLifecycle,
+    Region,
+    Rejection,
+    Rtt,
+    Site,
+)
 from scheduler.domain.plausibility import (
     LINK_RANGES,
     NODE_RANGES,
@@ -18,6 +27,7 @@ from scheduler.domain.plausibility import (
     judge_series,
 )
 from scheduler.domain.series import Series
+from scheduler.state.energy import Meters
 
 # In reports missed: silent for longer, a node gets nothing new; for longer still, it is lost.
 SUSPECT_AFTER_REPORTS = 3
@@ -64,6 +74,7 @@ class _Known:
     reported: bool = False
     rejections: dict[str, Rejection] = field(default_factory=dict)
     not_serving: str = ""
+    health: NodeHealth = field(default_factory=NodeHealth)
 
 
 @dataclass(slots=True)
@@ -80,6 +91,7 @@ class NodeView:
     connected: bool
     silent_s: float
     rejections: tuple[Rejection, ...]
+    health: NodeHealth = field(default_factory=NodeHealth)
 
 
 class Fleet:
@@ -94,6 +106,7 @@ class Fleet:
         self._lost_s = LOST_AFTER_REPORTS * report_interval_s
         self._known: dict[str, _Known] = {}
         self._sites: dict[str, _KnownSite] = {}
+        self.meters = Meters()
         # Grows when capacity, sites or links appear or change: what may place a waiting job.
         self.generation = 0
 
@@ -185,6 +198,14 @@ class Fleet:
         _remember(known, facts, rejections)
         return rejections
 
+    def report_health(self, node_id: str, health: NodeHealth) -> None:
+        """Keeps what a node tells for its operator."""
+        self._known[node_id].health = health
+
+    def health(self, node_id: str) -> NodeHealth:
+        """What the node last told for its operator."""
+        return self._known[node_id].health
+
     def report_site(self, node_id: str, facts: Mapping[str, Any]) -> list[Rejection]:
         """Applies what a head agent says of its cluster: names and values of ``Site`` fields."""
         known = self._known[node_id]
@@ -244,6 +265,7 @@ class Fleet:
                 known.connected,
                 self._silent_s(known),
                 tuple(known.rejections.values()),
+                known.health,
             )
             for _, known in sorted(self._known.items())
         )

@@ -28,14 +28,23 @@ def listing(nodes: Sequence[placement_pb2.Node], *, wide: bool = False) -> Rende
     table.add_column("CPUS", justify="right")
     table.add_column("MEM GB", justify="right")
     if wide:
-        for head in ("CPU LOAD", "kW/GPU", "HEARD"):
+        for head in (
+            "CPU LOAD",
+            "GPU LOAD",
+            "°C",
+            "kW/GPU",
+            "kW NOW",
+            "PFLOPS",
+            "DISK GB",
+            "HEARD",
+        ):
             table.add_column(head, justify="right")
         table.add_column("HEAD")
         table.add_column("VERSION")
     for node in sorted(nodes, key=lambda n: (n.cluster, n.id)):
         table.add_row(*_row(node, wide=wide))
-    rejected = [line for node in nodes for line in _rejections(node)]
-    return Group(table, Text(), *rejected) if rejected else table
+    below = [line for node in nodes for line in (*_sick(node), *_rejections(node))]
+    return Group(table, Text(), *below) if below else table
 
 
 def _row(node: placement_pb2.Node, *, wide: bool) -> list[RenderableType]:
@@ -53,12 +62,28 @@ def _row(node: placement_pb2.Node, *, wide: bool) -> list[RenderableType]:
     if wide:
         row += [
             common.percent(facts.cpu_load),
+            common.percent(facts.gpu_load) if facts.HasField("gpu_load") else "",
+            f"{facts.gpu_temperature_c:.0f}" if facts.HasField("gpu_temperature_c") else "",
             f"{facts.gpu_power_kw:g}" if facts.gpus else "",
+            f"{facts.gpu_draw_kw:.2f}" if facts.HasField("gpu_draw_kw") else "",
+            f"{facts.pflops:.2f}" if facts.pflops else "",
+            f"{facts.disk_free_gb:,.0f}" if facts.disk_free_gb else "",
             f"{common.span(node.silent_s)} ago",
             "head" if node.head else "",
             common.clean(node.agent_version),
         ]
     return row
+
+
+def _sick(node: placement_pb2.Node) -> list[Text]:
+    return [
+        Text.assemble(
+            ("sick  ", "bold red"),
+            common.clean(f"{node.id}: {one.id}: {one.reason}"),
+            common.clean(f"; it runs {', '.join(one.attempt_ids)}" if one.attempt_ids else ""),
+        )
+        for one in node.facts.sick
+    ]
 
 
 def _rejections(node: placement_pb2.Node) -> list[Text]:
