@@ -103,7 +103,9 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
             store=store,
             changed=loop.trigger,
         )
-        placements = PlacementServicer(book=book, fleet=fleet, loop=loop, store=store, clock=clock)
+        placements = PlacementServicer(
+            book=book, fleet=fleet, loop=loop, export=planner.export, store=store, clock=clock
+        )
         server = _server(config, jobs, nodes, placements)
         address = await _listen(server, config)
         tasks = _spawned(

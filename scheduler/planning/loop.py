@@ -238,7 +238,7 @@ class PlanningLoop:
         except DriftedError:
             raise  # the jobs are not to blame
         except Exception as error:
-            self._doubt(choice, error)
+            self._doubt(choice, error, round_id)
             return
         if self._suspects.passed():
             self.trigger("planner mended")
@@ -290,7 +290,7 @@ class PlanningLoop:
             wall_ms=round(record.wall_ms, 1),
         )
 
-    def _doubt(self, choice: Choice, error: Exception) -> None:
+    def _doubt(self, choice: Choice, error: Exception, round_id: int) -> None:
         """Sees to it that a job which breaks the planner does not hold up the others."""
         planned = choice.only
         if planned is None:
@@ -299,16 +299,17 @@ class PlanningLoop:
         for job_id in planned:
             if job_id not in self._pending:
                 self._suspects.forget(job_id)
-        log.error("round.failed", jobs=len(planned), again_in_s=round(pause_s, 1), exc_info=error)
+        told = {"id": round_id, "jobs": len(planned), "again_in_s": round(pause_s, 1)}
+        log.error("round.failed", **told, exc_info=error)
         if len(planned) != 1 or planned[0] not in self._pending:
             return
-        told = f"the planner fails on this job: {error!r}; it tries again in {pause_s:.1f} s"
+        why = f"the planner fails on this job: {error!r}; it tries again in {pause_s:.1f} s"
         self._standing.doubt(
             Explanation(
                 job_id=planned[0],
                 decided_at=choice.now_at,
                 outcome=Outcome.UNPLACED,
-                reason=Reason(ReasonCode.NOT_PLANNED_YET, told),
+                reason=Reason(ReasonCode.NOT_PLANNED_YET, why),
                 candidates=(),
             )
         )

@@ -3,14 +3,15 @@
 A round is planned and checked here, and only what is new of it goes back to the loop.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sized
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from scheduler.checker import check
 from scheduler.domain.explanation import Explanation, Outcome
 from scheduler.domain.round import PlacementRecord
+from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Placement, Plan
 from scheduler.planner.snapshot import PlannedStart, Snapshot
 from scheduler.planning.front import Front
@@ -26,6 +27,12 @@ from scheduler.planning.messages import (
 from scheduler.planning.mirror import Mirror
 from scheduler.planning.told import Told
 from scheduler.planning.values import placement_record
+from scheduler.rounds.file import to_bytes
+from scheduler.rounds.record import failed, objection, recorded
+
+# As many rounds beside the last whole one can be exported as have so many jobs together.
+KEPT_JOBS = 20_000
+KEPT_MOST = 64
 
 
 class Thought(Protocol):
@@ -39,18 +46,31 @@ class Thought(Protocol):
         """Closely, one job; None for a stranger."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A round that can be exported; its jobs and nodes are shared with the mirror."""
+
+    ask: Ask
+    snapshot: Snapshot
+    plan: Plan | None
+    failure: str
+
+
 class RoundMaker:
     """Keeps what it is told and what it has decided, from round to round."""
 
-    def __init__(self, think: Callable[[Snapshot], Thought]) -> None:
+    def __init__(self, think: Callable[[Snapshot, Budget], Thought]) -> None:
         """``think`` is the planner."""
         self._think = think
+        self._budget = Budget()
         self._mirror = Mirror()
         self._told = Told()
         # The last whole round, and the last of those between: what is asked is asked of them.
         self._whole: tuple[Ask, Thought] | None = None
         self._other: tuple[Ask, Thought] | None = None
         self._news: _News | None = None
+        self._last_whole: Kept | None = None
+        self._kept: deque[Kept] = deque(maxlen=KEPT_MOST)
 
     def tell(self, changes: Changes) -> None:
         """Takes in a page of changes."""
@@ -70,11 +90,8 @@ class RoundMaker:
     def plan(self, ask: Ask) -> Decided:
         """A round; see ``messages.Planner``."""
         self._take_in(ask)
-        snapshot = self._snapshot(ask)
-        thought = self._think(snapshot)
+        thought = self._planned(ask)
         plan = thought.plan
-        if objections := check(snapshot, plan):
-            raise IllegalPlanError(objections[0], len(objections) - 1)
         if ask.only is None:
             self._whole, self._other = (ask, thought), None
         else:
@@ -92,6 +109,16 @@ class RoundMaker:
         assert self._news is not None, "asked for after a round"
         return self._news.part(number)
 
+    def export(self, round_id: int) -> bytes | None:
+        """A round as a file, 0 for the last whole one; None if it is no longer kept."""
+        rounds = [self._last_whole] if self._last_whole is not None else []
+        rounds += self._kept
+        for kept in rounds:
+            if round_id in (0, kept.ask.round_id):
+                made = (kept.ask.round_id, kept.snapshot, self._budget, kept.plan, kept.failure)
+                return to_bytes(recorded(*made))
+        return None
+
     def explain(self, job_id: str) -> Explanation | None:
         """What the last rounds thought of a job, closely; None if it was in none of them."""
         for made in (self._whole, self._other):
@@ -107,6 +134,27 @@ class RoundMaker:
         """All that a round may know: the one place where what the round before has left is put
         beside what the mirror shows."""
         return self._mirror.snapshot(ask)
+
+    def _planned(self, ask: Ask) -> Thought:
+        """What the planner thinks, if it is legal; the round can be exported even if it is not."""
+        snapshot = self._snapshot(ask)
+        try:
+            thought = self._think(snapshot, self._budget)
+        except Exception as error:
+            self._keep(Kept(ask, snapshot, None, failed(error)))
+            raise
+        illegal = objection(check(snapshot, thought.plan))
+        self._keep(Kept(ask, snapshot, thought.plan, illegal))
+        if illegal:
+            raise IllegalPlanError(illegal)
+        return thought
+
+    def _keep(self, made: Kept) -> None:
+        if made.ask.only is None:
+            self._last_whole = made
+        self._kept.append(made)
+        while sum(len(kept.snapshot.jobs) for kept in self._kept) > KEPT_JOBS:
+            self._kept.popleft()
 
     def _digest(self, news: "_News", explanation: Explanation, placed: Placement | None) -> None:
         """Notes what of a job's fate is new."""

@@ -132,14 +132,6 @@ class DriftedError(Exception):
 class IllegalPlanError(Exception):
     """The checker objects to a plan."""
 
-    def __init__(self, first: str, more: int = 0) -> None:
-        self._given = (first, more)
-        others = f" (and {more} more)" if more else ""
-        super().__init__(f"the plan breaks a rule: {first}{others}")
-
-    def __reduce__(self) -> tuple[type["IllegalPlanError"], tuple[str, int]]:
-        return type(self), self._given
-
 
 class Planner(Protocol):
     """Plans off the event loop, from what it has been told."""

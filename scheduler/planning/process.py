@@ -6,23 +6,17 @@ import os
 import pickle
 import signal
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from scheduler.domain.explanation import Explanation
 from scheduler.heap import collect_rarely
-from scheduler.planner.plan import Plan, StageTime
-from scheduler.planner.snapshot import Snapshot
 from scheduler.planning.front import Front
 from scheduler.planning.maker import RoundMaker
 from scheduler.planning.messages import Ask, Changes, Decided, Part
-
-if TYPE_CHECKING:
-    from scheduler.planner.pipeline import Round
+from scheduler.rounds.thought import think
 
 # Many times what a round of the largest fleet takes: past it, the process hangs.
 PLAN_MOST_S = 120.0
@@ -42,44 +36,17 @@ Given = TypeVar("Given")
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """A round of the planner's, whose plan tells how long each stage took."""
-
-    round: "Round"
-    plan: Plan
-
-    def explain(self, job_id: str) -> Explanation | None:
-        """Closely, one job; None for a stranger."""
-        return self.round.explain(job_id)
-
-
-def timed_round(snapshot: Snapshot) -> Timed:
-    """Plans, and notes how long each stage took: the planner itself has no clock."""
-    # Loads the compiler, which the scheduler's own process has no use for.
-    from scheduler.planner.pipeline import plan_round  # noqa: PLC0415
-
-    stages: list[StageTime] = []
-    began_s = time.perf_counter()
-
-    def on_stage(name: str) -> None:
-        nonlocal began_s
-        now_s = time.perf_counter()
-        stages.append(StageTime(name, (now_s - began_s) * 1000))
-        began_s = now_s
-
-    made = plan_round(snapshot, on_stage=on_stage)
-    return Timed(made, replace(made.plan, stages=tuple(stages)))
-
-
 def _asked(method: Callable[[RoundMaker, Given], Answer], given: Given) -> Answer:
     """Runs in the planner's process."""
     if not _MAKER:
-        _MAKER.append(RoundMaker(timed_round))
+        _MAKER.append(RoundMaker(think))
     try:
         return method(_MAKER[0], given)
     except Exception as error:
-        raise _portable(error) from error
+        portable = _portable(error)
+        if portable is error:
+            raise
+        raise portable from error
 
 
 def _portable(error: Exception) -> Exception:
@@ -170,6 +137,11 @@ class PlannerProcess:
                 return await self._submit(RoundMaker.explain, job_id)
         except (BrokenProcessPool, TimeoutError):
             return None
+
+    async def export(self, round_id: int) -> bytes | None:
+        """A round as a file, 0 for the last whole one; None if it is no longer kept. Waits for a
+        round that is being planned; raises as ``plan`` does."""
+        return await self._call(RoundMaker.export, round_id)
 
     async def _call(self, method: Callable[[RoundMaker, Given], Answer], given: Given) -> Answer:
         try:

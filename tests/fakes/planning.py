@@ -14,6 +14,7 @@ from scheduler.domain.fleet import Region
 from scheduler.domain.job import Job, JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import constant
+from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Placement, Plan
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.planning.front import Front
@@ -163,7 +164,7 @@ class Played:
     def __init__(self) -> None:
         self.maker = RoundMaker(self._think)
 
-    def _think(self, snapshot: Snapshot) -> Thinking:
+    def _think(self, snapshot: Snapshot, budget: Budget) -> Thinking:
         return self.desk.think(snapshot)
 
     async def tell(self, changes: Changes) -> None:

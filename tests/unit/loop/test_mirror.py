@@ -15,10 +15,12 @@ from scheduler.domain.job import Attempt, Command, Job, JobState
 from scheduler.domain.transitions import Event
 from scheduler.planner.snapshot import PlannedStart
 from scheduler.planning import messages, unsent
+from scheduler.planning.maker import RoundMaker
 from scheduler.planning.messages import Ask, DriftedError, JobNews, Stamp
 from scheduler.planning.mirror import Mirror
 from scheduler.planning.unsent import Unsent
 from scheduler.planning.values import pending_job, running_attempt
+from scheduler.rounds.file import from_bytes
 from scheduler.state.fleet import Fleet
 from tests.fakes.clock import ManualClock
 from tests.fakes.jobs import NOW, WHY, a_change, a_spec, an_attempt, assign
@@ -152,7 +154,8 @@ async def test_a_fresh_planner_is_told_everything_anew_in_pages(
     running = await assign(at_work.book, jobs[6])
     await at_work.loop.round("submit")
     before = at_work.seen[-1]
-    maker_of(at_work).maker = type(maker_of(at_work).maker)(at_work.think)
+    planner = maker_of(at_work)
+    planner.maker = RoundMaker(planner._think)
     with capture_logs() as logged:
         await at_work.loop.round("tick")
     assert [entry["event"] for entry in logged] == ["planner.told_anew", "round"]
@@ -219,3 +222,39 @@ async def test_only_what_is_new_comes_back(at_work: Desk, again: Callable[..., o
     assert at_work.loop.explanation(job.id) is None
     await at_work.loop.round("tick")
     assert at_work.loop.explanation(job.id) is not None
+
+
+async def test_the_newest_rounds_are_kept_to_be_exported(
+    at_work: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.planning.maker.KEPT_JOBS", 3)
+    maker = maker_of(at_work).maker
+    assert maker.export(0) is None
+    for _ in range(3):
+        await at_work.submit(env={"TOKEN": "secret"})
+        await at_work.loop.round("submit")
+    kept = {number: maker.export(number) for number in range(4)}
+    assert [number for number, file in kept.items() if file] == [0, 3], "of one, two, three jobs"
+    assert kept[0] == kept[3]
+    made = from_bytes(kept[0] or b"")
+    assert made.snapshot == at_work.seen[-1]
+    assert not any(job.spec.env for job in made.snapshot.jobs)
+
+
+async def test_a_round_that_failed_can_be_exported(at_work: Desk) -> None:
+    await at_work.submit()
+    at_work.decide = lambda s: plan_of(s, *[place(s, s.jobs[0])] * 2)
+    with capture_logs() as logged:
+        await at_work.loop.round("submit")
+    [entry] = [entry for entry in logged if entry["event"] == "round.failed"]
+    made = from_bytes(maker_of(at_work).maker.export(entry["id"]) or b"")
+    assert made.failure.startswith("the plan breaks a rule: ")
+    assert made.plan is not None
+    # And one in which the planner itself fails.
+    at_work.decide = lambda s: 1 / 0  # type: ignore[assignment, return-value]
+    await at_work.submit()
+    await at_work.loop.round("submit")
+    made = from_bytes(maker_of(at_work).maker.export(0) or b"")
+    assert (made.plan, made.failure) == (
+        None, "the planner fails: ZeroDivisionError: division by zero"
+    )  # fmt: skip

@@ -68,10 +68,15 @@ class OddError(Exception):
 
 
 def test_whatever_the_planner_raises_arrives() -> None:
-    raised = [IllegalPlanError("one", 2), DriftedError("so"), ValueError("x"), OddError("a", "b")]
+    raised = [
+        IllegalPlanError("it breaks a rule"),
+        DriftedError("so"),
+        ValueError("x"),
+        OddError("a", "b"),
+    ]
     arrived = [pickle.loads(pickle.dumps(_portable(error))) for error in raised]
     assert [str(error) for error in arrived] == [
-        "the plan breaks a rule: one (and 2 more)", "so", "x", "OddError: ab",
+        "it is", "so", "x", "OddError: ab",
     ]  # fmt: skip
     assert [type(error) for error in arrived[:3]] == [type(error) for error in raised[:3]]
 
