@@ -132,11 +132,11 @@ class PlanningLoop:
         return self._standing.explanation(job_id)
 
     async def explain(self, job_id: str) -> Explanation | None:
-        """The same as of the last round that planned it and with all candidates, if the round is
-        still there to be asked."""
+        """The same with all candidates, as of the last round that planned it, if that is still
+        there to be asked: it tells only the first of many that wait more than the reason."""
         told = self._standing.explanation(job_id)
-        if told is None:
-            return None
+        if told is None or told.candidates:
+            return told
         closely = await self._planner.explain(job_id)
         return closer(self._standing.explanation(job_id) or told, closely)
 
@@ -266,11 +266,16 @@ class PlanningLoop:
     async def _take(self, decided: Decided) -> set[str]:
         """Takes in what a round has decided, part by part; returns the jobs that got an attempt."""
         placed, part = set[str](), decided.first
-        for number in range(1, decided.parts + 1):
-            placed |= await self._commit(part.starts, decided.round_id)
-            self._standing.take(part)
-            if number < decided.parts:
-                part = await self._planner.part(number)
+        try:
+            for number in range(1, decided.parts + 1):
+                placed |= await self._commit(part.starts, decided.round_id)
+                self._standing.take(part)
+                if number < decided.parts:
+                    part = await self._planner.part(number)
+        except Exception:
+            # The planner takes it for known; told everything anew, it tells everything again.
+            self._unsent.everything()
+            raise
         return placed
 
     async def _store_round(self, record: RoundRecord) -> None:

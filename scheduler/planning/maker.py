@@ -17,6 +17,7 @@ from scheduler.planner.snapshot import PlannedStart, Snapshot
 from scheduler.planning.front import Front
 from scheduler.planning.messages import (
     PAGE_MOST,
+    STARTS_MOST,
     Ask,
     Changes,
     Decided,
@@ -84,8 +85,8 @@ class RoundMaker:
         """The front of the line; None where that is all who wait."""
         self._take_in(ask)
         front = self._mirror.front(ask, self._told.code)
-        waiting = len(self._mirror.pending.keys() - ask.without)
-        return front if len(front.job_ids) < waiting else None
+        apart = sum(job_id in self._mirror.pending for job_id in ask.without)
+        return front if len(front.job_ids) < len(self._mirror.pending) - apart else None
 
     def plan(self, ask: Ask) -> Decided:
         """A round; see ``messages.Planner``."""
@@ -152,7 +153,8 @@ class RoundMaker:
     def _keep(self, made: Kept) -> None:
         if made.ask.only is None:
             self._last_whole = made
-        self._kept.append(made)
+        if len(made.snapshot.jobs) <= KEPT_JOBS:
+            self._kept.append(made)
         while sum(len(kept.snapshot.jobs) for kept in self._kept) > KEPT_JOBS:
             self._kept.popleft()
 
@@ -200,14 +202,16 @@ class _News:
     @property
     def parts(self) -> int:
         """How many pages there are, at least one."""
-        lists: list[Sized] = [self.starts, self.planned, self.unplanned, self.told, self.again]
-        return max(1, *(-(-len(one) // PAGE_MOST) for one in lists))
+        others: list[Sized] = [self.planned, self.unplanned, self.told, self.again]
+        most = max(map(len, others))
+        return max(1, -(-most // PAGE_MOST), -(-len(self.starts) // STARTS_MOST))
 
     def part(self, number: int) -> Part:
         """A page."""
+        starts = slice(number * STARTS_MOST, (number + 1) * STARTS_MOST)
         page = slice(number * PAGE_MOST, (number + 1) * PAGE_MOST)
         return Part(
-            starts=[Start(p, self._finished(e)) for p, e in self.starts[page]],
+            starts=[Start(p, self._finished(e)) for p, e in self.starts[starts]],
             planned=[self._record(p, e) for p, e in self.planned[page]],
             unplanned=self.unplanned[page],
             news=[self._finished(e) for e in self.told[page]],

@@ -17,8 +17,9 @@ from scheduler.planner.plan import Interruption, Placement, StageTime
 from scheduler.planner.snapshot import Claim, PendingJob, PlannedStart, RunningAttempt
 from scheduler.planning.front import Front
 
-# Jobs, or nodes, of a page.
+# Jobs, or nodes, of a page; starts are fewer, for each is committed.
 PAGE_MOST = 256
+STARTS_MOST = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ class Mirror:
         self._versions: dict[str, int] = {}
         self._pages = self._digest = 0
         self._nodes: dict[str, Node] = {}
+        self._nodes_in_order: tuple[Node, ...] | None = None
         self._sites: dict[str, Site] = {}
         self._regions: dict[str, Region] = {}
         self._rules = Rules()
@@ -62,6 +63,8 @@ class Mirror:
         for name in changes.nodes_gone:
             self._nodes.pop(name, None)
         self._nodes |= {node.id: node for node in changes.nodes}
+        if changes.nodes or changes.nodes_gone:
+            self._nodes_in_order = None
         for name in changes.sites_gone:
             self._sites.pop(name, None)
         self._sites |= {site.cluster: site for site in changes.sites}
@@ -102,16 +105,19 @@ class Mirror:
 
     def snapshot(self, ask: Ask) -> Snapshot:
         """The world as the round sees it."""
+        chosen = sorted(self._chosen(ask))
+        if self._nodes_in_order is None:
+            self._nodes_in_order = tuple(node for _, node in sorted(self._nodes.items()))
         return Snapshot(
             now_at=ask.now_at,
             slot_s=ask.slot_s,
             slots=ask.slots,
-            jobs=tuple(self.pending[job_id] for job_id in sorted(self._chosen(ask))),
+            jobs=tuple(self.pending[job_id] for job_id in chosen),
             running=tuple(sorted(self._running.values(), key=lambda r: r.attempt_id)),
-            nodes=tuple(node for _, node in sorted(self._nodes.items())),
+            nodes=self._nodes_in_order,
             sites=dict(sorted(self._sites.items())),
             regions=self._regions,
-            previous=dict(sorted(self.planned.items())),
+            previous={i: self.planned[i] for i in chosen if i in self.planned},
             claims=ask.claims,
             rules=self._rules,
         )

@@ -19,7 +19,7 @@ from scheduler.planning.messages import Ask, Changes, Decided, Part
 from scheduler.rounds.thought import think
 
 # Many times what a round of the largest fleet takes: past it, the process hangs.
-PLAN_MOST_S = 120.0
+PLAN_MOST_S = 300.0
 
 
 class PlannerHungError(Exception):

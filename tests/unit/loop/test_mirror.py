@@ -193,6 +193,7 @@ async def test_what_a_round_decides_comes_back_in_parts(
     at_work: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("scheduler.planning.maker.PAGE_MOST", 2)
+    monkeypatch.setattr("scheduler.planning.maker.STARTS_MOST", 1)
     at_work.decide = lambda s: plan_of(
         s, *(place(s, job) for job in s.jobs[:3]), *(place(s, job, 900.0) for job in s.jobs[3:7])
     )
@@ -204,6 +205,24 @@ async def test_what_a_round_decides_comes_back_in_parts(
     assert all(at_work.loop.waits_because(job.id) for job in jobs[3:])
     [record] = await at_work.store.rounds.list_newest(1)
     assert (record.jobs, record.placed, record.planned, record.unplaced) == (8, 3, 4, 1)
+
+
+async def test_what_was_lost_on_its_way_is_told_with_the_next_round(
+    at_work: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scheduler.planning.maker.PAGE_MOST", 1)
+    planner, jobs = maker_of(at_work), [await at_work.submit(name=f"n{n}") for n in range(3)]
+
+    async def dies(number: int) -> messages.Part:
+        raise BrokenPipeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(planner, "part", dies)
+        with pytest.raises(BrokenPipeError):
+            await at_work.loop.round("submit")
+    assert not all(at_work.loop.waits_because(job.id) for job in jobs)
+    await at_work.loop.round("tick")
+    assert all(at_work.loop.waits_because(job.id) for job in jobs)
 
 
 @pytest.mark.parametrize("again", [nothing, lambda s: plan_of(s, place(s, s.jobs[0], 3600.0))])
