@@ -18,8 +18,8 @@ from scheduler.planner.snapshot import Claim, PendingJob, PlannedStart, RunningA
 from scheduler.planning.front import Front
 
 # Jobs, or nodes, of a page; starts are fewer, for each is committed.
-PAGE_MOST = 256
-STARTS_MOST = 64
+PAGE_MOST = 128
+STARTS_MOST = 32
 
 
 @dataclass(frozen=True, slots=True)

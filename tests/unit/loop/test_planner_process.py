@@ -76,7 +76,7 @@ def test_whatever_the_planner_raises_arrives() -> None:
     ]
     arrived = [pickle.loads(pickle.dumps(_portable(error))) for error in raised]
     assert [str(error) for error in arrived] == [
-        "it is", "so", "x", "OddError: ab",
+        "it breaks a rule", "so", "x", "OddError: ab",
     ]  # fmt: skip
     assert [type(error) for error in arrived[:3]] == [type(error) for error in raised[:3]]
 
