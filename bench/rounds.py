@@ -255,18 +255,8 @@ def _kept(label: str) -> list[Row]:
 
 def _show(rows: Sequence[Row]) -> None:
     table = Table(title="Rounds beside the calls", title_justify="left")
-    heads = (
-        "rounds",
-        "jobs",
-        "kind",
-        "n",
-        "round s",
-        "late p99 ms",
-        "late most ms",
-        "held ms",
-        "held CPU ms",
-    )
-    for head in (*heads, "scheduler MB", "planner MB"):
+    heads = ("rounds", "jobs", "kind", "n", "round s", "late p99 ms", "late most ms")
+    for head in (*heads, "held ms", "held CPU ms", "scheduler MB", "planner MB"):
         table.add_column(head, justify="left" if head in ("rounds", "kind") else "right")
     for row in rows:
         figures = (row.late_p99_ms, row.late_most_ms, row.held_ms, row.held_cpu_ms)
