@@ -14,10 +14,10 @@ soonest are planned as well, so that their places are counted with.
 
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from heapq import merge
+from heapq import heappop, heappush, heapreplace
 from itertools import islice
 from operator import attrgetter
 
@@ -130,6 +130,8 @@ class Line:
     def __init__(self) -> None:
         self._kinds: dict[Kind, list[Place]] = {}
         self._jobs: dict[str, tuple[Kind, Place, PendingJob]] = {}
+        # The first of each kind.
+        self._heads: list[Place] = []
 
     def join(self, job: PendingJob) -> None:
         """Takes in a job that waits, or how it waits now."""
@@ -137,7 +139,10 @@ class Line:
         kind = (_MATTERS(job.spec), job.done_s)
         place = (-job.spec.priority, job.submitted_at, job.id)
         self._jobs[job.id] = (kind, place, job)
-        insort(self._kinds.setdefault(kind, []), place)
+        alike = self._kinds.setdefault(kind, [])
+        before = alike[:1]
+        insort(alike, place)
+        self._put_head(before, alike[:1])
 
     def leave(self, job_id: str) -> None:
         """Drops a job that waits no longer, if it did."""
@@ -145,7 +150,9 @@ class Line:
             return
         kind, place, _ = known
         alike = self._kinds[kind]
+        before = alike[:1]
         del alike[bisect_left(alike, place)]
+        self._put_head(before, alike[:1])
         if not alike:
             del self._kinds[kind]
 
@@ -175,15 +182,44 @@ class Line:
                 and (job.spec.earliest_start_at is None or job.spec.earliest_start_at <= now_at)
             )
 
-        rows = []
-        for alike in self._kinds.values():
+        def row(kind: Kind) -> Iterator[Place]:
+            alike = self._kinds[kind]
             room = free.room(self._jobs[alike[0][2]][2].spec)
-            rows.append([*islice(filter(in_line, alike), room)])
-        first = [*islice(merge(*rows), FRONT_MOST)]
+            return islice(filter(in_line, alike), room)
+
+        first = [*islice(self._in_turn(row), FRONT_MOST)]
         inside = frozenset(job_id for _, _, job_id in first)
-        later = (i for i in planned if i not in without and code(i) in NOT_FOR_ROOM)
-        full = [row for row in (frozenset(i for _, _, i in row) for row in rows) if row <= inside]
+        kinds = dict.fromkeys(self._jobs[job_id][0] for _, _, job_id in first)
+        rows = (frozenset(job_id for _, _, job_id in row(kind)) for kind in kinds)
+        full = [alike for alike in rows if alike <= inside]
         if len(first) == FRONT_MOST:
             full.append(inside)
-        soon = islice(later, SOON_MOST)
-        return Front(inside.union(soon), tuple(row for row in full if row))
+        later = (i for i in planned if i not in without and code(i) in NOT_FOR_ROOM)
+        return Front(inside.union(islice(later, SOON_MOST)), tuple(full))
+
+    def _in_turn(self, row: Callable[[Kind], Iterator[Place]]) -> Iterator[Place]:
+        """The places of all rows in order. A row is not looked at before the head of its kind is
+        due, so that the first few cost little however many kinds there are."""
+        opened: list[tuple[Place, Iterator[Place]]] = []
+        heads = iter(self._heads)
+        head = next(heads, None)
+        while head is not None or opened:
+            while head is not None and (not opened or head <= opened[0][0]):
+                rest = row(self._jobs[head[2]][0])
+                if (place := next(rest, None)) is not None:
+                    heappush(opened, (place, rest))
+                head = next(heads, None)
+            if opened:
+                place, rest = opened[0]
+                yield place
+                if (following := next(rest, None)) is not None:
+                    heapreplace(opened, (following, rest))
+                else:
+                    heappop(opened)
+
+    def _put_head(self, before: list[Place], after: list[Place]) -> None:
+        if before != after:
+            for place in before:
+                del self._heads[bisect_left(self._heads, place)]
+            for place in after:
+                insort(self._heads, place)

@@ -1,11 +1,14 @@
 """Who is planned in a quick round: the first in line, as many of a kind as may have room."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scheduler.domain.fleet import NodeLifecycle
 from scheduler.domain.job import Job, JobState, WorkerShape
@@ -47,6 +50,38 @@ def front_of(
         line.join(pending_job(job))
     known = codes or {}
     return line.front(without=(), now_at=NOW, free=room, code=known.get, planned=planned)
+
+
+JOBS = st.lists(
+    st.tuples(st.integers(0, 2), st.sampled_from([60.0, 120.0, 180.0]), st.booleans()), max_size=60
+)
+
+
+@given(JOBS, st.integers(1, 5), st.sets(st.integers(0, 59)))
+def test_the_front_is_what_all_rows_together_begin_with(
+    asked: list[tuple[int, float, bool]], gpus: int, left: set[int]
+) -> None:
+    line, room, rows = Line(), Free({"A800": gpus}, 64.0), defaultdict[object, list[Job]](list)
+    jobs = [
+        a_job(n, priority=priority, expected_duration_s=run_s)
+        for n, (priority, run_s, _) in enumerate(asked)
+    ]
+    codes = {jobs[n].id: ReasonCode.NOT_YET for n, (_, _, waits) in enumerate(asked) if waits}
+    for job in jobs:
+        line.join(pending_job(job))
+    for n in left & {*range(len(jobs))}:
+        line.leave(jobs[n].id)
+    for job in jobs:
+        kind = rows[job.spec.priority, job.spec.expected_duration_s]
+        if int(job.id[1:]) not in left and job.id not in codes and len(kind) < gpus:
+            kind.append(job)
+    want = sorted((-job.spec.priority, job.id) for row in rows.values() for job in row)
+    inside = frozenset(job_id for _, job_id in want[:FRONT_MOST])
+    front = line.front(without=(), now_at=NOW, free=room, code=codes.get, planned=())
+    assert front.job_ids == inside
+    full = [frozenset(job.id for job in row) for row in rows.values() if row]
+    full = [row for row in full if row <= inside]
+    assert {*front.rows} == {*full, *([inside] if len(inside) == FRONT_MOST else [])}
 
 
 def test_of_one_kind_the_oldest_are_planned_as_many_as_may_have_room() -> None:
