@@ -28,6 +28,7 @@ from rich.table import Table
 
 from bench.instances import Recipe, Size, build
 from bench.report import RESULTS, machine, quantile
+from scheduler.app import SWITCH_S
 from scheduler.clock import PowerClock
 from scheduler.config import SchedulerConfig
 from scheduler.domain.job import JobSpec
@@ -281,6 +282,7 @@ def main() -> int:
     given = asked.parse_args()
     load_before = os.getloadavg()[0]
     collect_rarely()
+    sys.setswitchinterval(SWITCH_S)
     rows = _kept(given.label)
     for size in given.sizes:
         rows += asyncio.run(measured(size, given.label))
