@@ -132,16 +132,21 @@ class PlannerProcess:
     async def explain(self, job_id: str) -> Explanation | None:
         """What the last rounds thought of a job, with all candidates; None if it was in none, or
         the process has died since. Waits for a round that is being planned."""
-        try:
-            async with asyncio.timeout(self._limit_s):
-                return await self._submit(RoundMaker.explain, job_id)
-        except (BrokenProcessPool, TimeoutError):
-            return None
+        return await self._looked_up(RoundMaker.explain, job_id)
 
     async def export(self, round_id: int) -> bytes | None:
-        """A round as a file, 0 for the last whole one; None if it is no longer kept. Waits for a
-        round that is being planned; raises as ``plan`` does."""
-        return await self._call(RoundMaker.export, round_id)
+        """A round as a file, 0 for the last whole one; None if it is no longer kept, or the process
+        has died since. Waits for a round that is being planned."""
+        return await self._looked_up(RoundMaker.export, round_id)
+
+    async def _looked_up(
+        self, method: Callable[[RoundMaker, Given], Answer | None], given: Given
+    ) -> Answer | None:
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await self._submit(method, given)
+        except (BrokenProcessPool, TimeoutError):
+            return None
 
     async def _call(self, method: Callable[[RoundMaker, Given], Answer], given: Given) -> Answer:
         try:

@@ -1,6 +1,7 @@
 """What the planner has not been told of yet."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from policies.rules import Rules
 from scheduler.domain.fleet import Node, Region, Site
@@ -73,28 +74,32 @@ class Unsent:
         return len(self._jobs) + len(self._nodes) > PAGE_MOST
 
     def page(self) -> Changes:
-        """The next page, which counts as told."""
+        """The next page, which counts as told; the last one tells of sites and rules as well."""
         self._look_at_nodes()
         nodes, nodes_gone = self._node_page()
         jobs, jobs_gone = self._job_page(PAGE_MOST - len(nodes) - len(nodes_gone))
-        sites = self._fleet.sites()
-        told_sites, self._told_sites = self._told_sites, sites
-        regions, rules = self._fleet.regions, self._rules()
-        same = (regions is self._told_regions, rules == self._told_rules)
-        self._told_regions, self._told_rules = regions, rules
         anew, self._anew = self._anew, False
         self._pages += 1
-        return Changes(
+        page = Changes(
             anew=anew,
             jobs=tuple(jobs),
             jobs_gone=tuple(jobs_gone),
             nodes=tuple(nodes),
             nodes_gone=tuple(nodes_gone),
-            sites=tuple(site for name, site in sites.items() if told_sites.get(name) != site),
-            sites_gone=tuple(told_sites.keys() - sites.keys()),
-            regions=None if same[0] else regions,
-            rules=None if same[1] else rules,
         )
+        return page if self._jobs or self._nodes else self._with_sites(page)
+
+    def _with_sites(self, page: Changes) -> Changes:
+        sites, regions, rules = self._fleet.sites(), self._fleet.regions, self._rules()
+        page = replace(
+            page,
+            sites=tuple(s for name, s in sites.items() if self._told_sites.get(name) != s),
+            sites_gone=tuple(self._told_sites.keys() - sites.keys()),
+            regions=None if regions is self._told_regions else regions,
+            rules=None if rules == self._told_rules else rules,
+        )
+        self._told_sites, self._told_regions, self._told_rules = sites, regions, rules
+        return page
 
     def _look_at_nodes(self) -> None:
         nodes = self._fleet.nodes()
