@@ -13,7 +13,7 @@ from scheduler.domain.explanation import Explanation, Outcome
 from scheduler.domain.round import PlacementRecord
 from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Placement, Plan
-from scheduler.planner.snapshot import PlannedStart, Snapshot
+from scheduler.planner.snapshot import PlannedStart, Prices, Snapshot
 from scheduler.planning.front import Front
 from scheduler.planning.messages import (
     PAGE_MOST,
@@ -43,6 +43,10 @@ class Thought(Protocol):
     def plan(self) -> Plan:
         """The plan, with how long its stages took."""
 
+    @property
+    def prices(self) -> Prices | None:
+        """What a round over nearly the same jobs may start from."""
+
     def explain(self, job_id: str) -> Explanation | None:
         """Closely, one job; None for a stranger."""
 
@@ -69,6 +73,7 @@ class RoundMaker:
         # The last whole round, and the last of those between: what is asked is asked of them.
         self._whole: tuple[Ask, Thought] | None = None
         self._other: tuple[Ask, Thought] | None = None
+        self._prices: Prices | None = None
         self._news: _News | None = None
         self._last_whole: Kept | None = None
         self._kept: deque[Kept] = deque(maxlen=KEPT_MOST)
@@ -95,6 +100,7 @@ class RoundMaker:
         plan = thought.plan
         if ask.only is None:
             self._whole, self._other = (ask, thought), None
+            self._prices = thought.prices
         else:
             self._other = (ask, thought)
         news = _News(ask, plan)
@@ -132,9 +138,10 @@ class RoundMaker:
         self._mirror.check(ask.stamp)
 
     def _snapshot(self, ask: Ask) -> Snapshot:
-        """All that a round may know: the one place where what the round before has left is put
-        beside what the mirror shows."""
-        return self._mirror.snapshot(ask)
+        """All that a round may know: what the mirror shows and, for one over all jobs, what the
+        last such round found."""
+        snapshot = self._mirror.snapshot(ask)
+        return replace(snapshot, prices=self._prices) if ask.only is None else snapshot
 
     def _planned(self, ask: Ask) -> Thought:
         """What the planner thinks, if it is legal; the round can be exported even if it is not."""

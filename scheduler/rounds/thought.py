@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scheduler.domain.explanation import Explanation
 from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Plan, StageTime
-from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.snapshot import Prices, Snapshot
 
 if TYPE_CHECKING:
     from scheduler.planner.pipeline import Round
@@ -19,6 +19,11 @@ class Thought:
 
     round: "Round"
     plan: Plan
+
+    @property
+    def prices(self) -> Prices:
+        """What a round over nearly the same jobs may start from."""
+        return self.round.prices
 
     def explain(self, job_id: str) -> Explanation | None:
         """Closely, one job; None for a stranger."""

@@ -16,7 +16,7 @@ from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import constant
 from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Placement, Plan
-from scheduler.planner.snapshot import PendingJob, Snapshot
+from scheduler.planner.snapshot import PendingJob, Prices, Snapshot
 from scheduler.planning.front import Front
 from scheduler.planning.loop import PlanningLoop
 from scheduler.planning.maker import RoundMaker
@@ -105,6 +105,8 @@ class Desk:
     seen: list[Snapshot] = field(default_factory=list)
     # What the planner would tell of a job if asked for all of it.
     closely: dict[str, Explanation] = field(default_factory=dict)
+    # What it would have the next round start from.
+    prices: Prices | None = None
 
     async def submit(self, **changes: Any) -> Job:
         changes = {"accelerators": (), **changes}
@@ -135,7 +137,7 @@ class Desk:
     def think(self, snapshot: Snapshot) -> "Thinking":
         """What the planner is."""
         self.seen.append(snapshot)
-        return Thinking(self.decide(snapshot), self.closely)
+        return Thinking(self.decide(snapshot), self.closely, self.prices)
 
     async def pass_time(self) -> None:
         """What happens while the planner is busy."""
@@ -151,6 +153,7 @@ class Thinking:
 
     plan: Plan
     closely: dict[str, Explanation]
+    prices: Prices | None
 
     def explain(self, job_id: str) -> Explanation | None:
         return self.closely.get(job_id)
