@@ -146,6 +146,9 @@ class RoundMaker:
     def _planned(self, ask: Ask) -> Thought:
         """What the planner thinks, if it is legal; the round can be exported even if it is not."""
         snapshot = self._snapshot(ask)
+        if ask.only is None:
+            # A round over all jobs takes the place of the one before, also in memory.
+            self._whole = self._other = self._news = self._last_whole = None
         try:
             thought = self._think(snapshot, self._budget)
         except Exception as error:
