@@ -8,6 +8,7 @@ round is in proportion to what has changed, or cut into pieces of about a millis
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
@@ -26,8 +27,9 @@ from scheduler.planner.snapshot import PlannedStart
 from scheduler.planning.calendar import Calendar
 from scheduler.planning.expiry import Expiry
 from scheduler.planning.front import Front, Kinds
+from scheduler.planning.in_turn import in_turn
 from scheduler.planning.interruptions import Interruptions
-from scheduler.planning.messages import Ask, Decided, DriftedError, Planner, Start
+from scheduler.planning.messages import Ask, Decided, DriftedError, Part, Planner, Start
 from scheduler.planning.pace import SUBMITTED, Pace
 from scheduler.planning.standing import Standing, closer
 from scheduler.planning.suspects import Suspects
@@ -212,8 +214,10 @@ class PlanningLoop:
             return await ask(await self._question(choice, round_id))
 
     async def _question(self, choice: Choice, round_id: int) -> Ask:
-        while self._unsent.more_than_a_page:
-            await self._planner.tell(self._unsent.page())
+        pages = (self._planner.tell(page) for page in self._unsent.pages_before_the_last())
+        async with aclosing(in_turn(pages)) as told:
+            async for _ in told:
+                pass
         changes = self._unsent.page()
         if self._unsent.drifted:
             raise DriftedError("the loop has not heard of every change of the job book")
@@ -265,17 +269,21 @@ class PlanningLoop:
 
     async def _take(self, decided: Decided) -> set[str]:
         """Takes in what a round has decided, part by part; returns the jobs that got an attempt."""
-        placed, part = set[str](), decided.first
         try:
-            for number in range(1, decided.parts + 1):
-                placed |= await self._commit(part.starts, decided.round_id)
-                self._standing.take(part)
-                if number < decided.parts:
-                    part = await self._planner.part(number)
+            placed = await self._take_part(decided.first, decided.round_id)
+            rest = (self._planner.part(number) for number in range(1, decided.parts))
+            async with aclosing(in_turn(rest)) as parts:
+                async for part in parts:
+                    placed |= await self._take_part(part, decided.round_id)
         except Exception:
             # The planner takes it for known; told everything anew, it tells everything again.
             self._unsent.everything()
             raise
+        return placed
+
+    async def _take_part(self, part: Part, round_id: int) -> set[str]:
+        placed = await self._commit(part.starts, round_id)
+        self._standing.take(part)
         return placed
 
     async def _store_round(self, record: RoundRecord) -> None:

@@ -149,15 +149,18 @@ class PlannerProcess:
             return None
 
     async def _call(self, method: Callable[[RoundMaker, Given], Answer], given: Given) -> Answer:
+        pool = self._pool
         try:
             async with asyncio.timeout(self._limit_s):
                 return await self._submit(method, given)
         except BrokenProcessPool:
-            self._start()
+            if pool is self._pool:  # of several calls the first sees to a new one
+                self._start()
             raise
         except TimeoutError as error:
-            self.close()
-            self._start()
+            if pool is self._pool:
+                self.close()
+                self._start()
             raise PlannerHungError(self._limit_s) from error
 
     async def _submit(self, method: Callable[[RoundMaker, Given], Answer], given: Given) -> Answer:

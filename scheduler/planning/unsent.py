@@ -1,6 +1,6 @@
 """What the planner has not been told of yet."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 from policies.rules import Rules
@@ -67,11 +67,11 @@ class Unsent:
         jobs than the planner knows of."""
         return not self._jobs and len(self._versions) != len(self._active)
 
-    @property
-    def more_than_a_page(self) -> bool:
-        """Whether there is more than one page to tell."""
+    def pages_before_the_last(self) -> Iterator[Changes]:
+        """Pages until one is enough for the rest."""
         self._look_at_nodes()
-        return len(self._jobs) + len(self._nodes) > PAGE_MOST
+        while len(self._jobs) + len(self._nodes) > PAGE_MOST:
+            yield self.page()
 
     def page(self) -> Changes:
         """The next page, which counts as told; the last one tells of sites and rules as well."""
