@@ -118,7 +118,7 @@ async def test_when_a_planned_start_has_come_the_whole_is_planned(at_work: Desk)
 
 async def test_whole_rounds_start_from_the_prices_of_the_last_whole_one(at_work: Desk) -> None:
     at_work.decide = nothing
-    found = at_work.prices = Prices(at_work.clock.now(), 900.0, ())
+    found = at_work.prices = Prices(at_work.clock.now(), 900.0, (), ())
     await at_work.loop.round("attempt ended")
     assert at_work.seen[-1].prices is None, "of other jobs than it plans"
     for _ in range(2):
