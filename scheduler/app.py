@@ -62,6 +62,9 @@ SERVER_OPTIONS = [
     ("grpc.so_reuseport", 0),
 ]
 STOP_GRACE_S = 2.0
+# Threads pack and unpack what goes to the planner and the database: how long one of them keeps the
+# event loop from answering. Python's own 5 ms add up.
+SWITCH_S = 0.001
 
 
 def _clock(config: SchedulerConfig) -> Clock:
@@ -103,7 +106,9 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
             store=store,
             changed=loop.trigger,
         )
-        placements = PlacementServicer(book=book, fleet=fleet, loop=loop, store=store, clock=clock)
+        placements = PlacementServicer(
+            book=book, fleet=fleet, loop=loop, export=planner.export, store=store, clock=clock
+        )
         server = _server(config, jobs, nodes, placements)
         address = await _listen(server, config)
         tasks = _spawned(
@@ -260,6 +265,7 @@ def main(config_path: Path | None) -> int:
     when it could not start as configured."""
     configure()
     collect_rarely()
+    sys.setswitchinterval(SWITCH_S)
     try:
         asyncio.run(_serve(load(config_path)))
     except (ConfigError, StoreError) as error:

@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "clusters": ("clusters", "List clusters: capacity, price, green supply, latency."),
     "nodes": ("nodes", "List the hosts of the clusters."),
     "placements": ("placements", "List what is placed where, at what cost and how green."),
-    "rounds": ("rounds", "List planning rounds, newest first."),
+    "rounds": ("rounds", "List planning rounds; export one, and plan it again."),
     "replay": ("replay", "Replay past jobs under several policies and compare them."),
     "policy": ("policy", "Check a policy file, and show what it puts in force."),
     "scheduler": ("scheduler", "Run the scheduler."),

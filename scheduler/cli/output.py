@@ -53,7 +53,11 @@ def show(rendered: RenderableType) -> None:
 def emit(answer: Message, output: Output) -> None:
     """Prints an answer for programs: protobuf JSON with the names of the .proto files, every
     field present, or the same as YAML."""
-    plain = as_dict(answer)
+    emit_plain(as_dict(answer), output)
+
+
+def emit_plain(plain: dict[str, Any], output: Output) -> None:
+    """Prints what is no answer of the wire for programs."""
     if output is Output.JSON:
         text = json.dumps(plain, indent=2, ensure_ascii=False)
     else:

@@ -76,6 +76,7 @@ class AsyncClient:
     clusters = _call(requests.clusters)
     nodes = _call(requests.nodes)
     rounds = _call(requests.rounds)
+    export_round = _call(requests.export_round)
     watch = _stream(requests.watch)
     logs = _stream(requests.logs)
 

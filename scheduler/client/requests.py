@@ -16,7 +16,7 @@ from westward.v1.job_pb2_grpc import JobServiceStub
 from westward.v1.placement_pb2_grpc import PlacementServiceStub
 
 TIMEOUT_S = 30.0
-UPLOAD_TIMEOUT_S = 600.0
+LONG_TIMEOUT_S = 600.0
 
 Answer = TypeVar("Answer")
 Item = TypeVar("Item")
@@ -49,7 +49,7 @@ class Stream(Generic[Item]):
 
 def upload(packed: PackedDir) -> Call[job_pb2.UploadWorkingDirResponse]:
     """Stores a packed working directory, unless the scheduler has the same content."""
-    return Call(lambda s: s.jobs.UploadWorkingDir, packed.requests(), UPLOAD_TIMEOUT_S)
+    return Call(lambda s: s.jobs.UploadWorkingDir, packed.requests(), LONG_TIMEOUT_S)
 
 
 def submit(spec: job_pb2.JobSpec, *, key: str | None = None) -> Call[job_pb2.SubmitResponse]:
@@ -190,3 +190,10 @@ def rounds(*, limit: int = 0) -> Call[placement_pb2.ListRoundsResponse]:
     """Planning rounds, newest first; limit 0 means 20."""
     request = placement_pb2.ListRoundsRequest(limit=limit)
     return Call(lambda s: s.placements.ListRounds, request)
+
+
+def export_round(round_id: int = 0) -> Call[placement_pb2.ExportRoundResponse]:
+    """A planning round as a file that can be planned again; 0 means the last whole one."""
+    request = placement_pb2.ExportRoundRequest(round_id=round_id)
+    # A round of a nation takes its time, and has to end first.
+    return Call(lambda s: s.placements.ExportRound, request, LONG_TIMEOUT_S)

@@ -13,19 +13,18 @@ soonest are planned as well, so that their places are counted with.
 """
 
 from bisect import bisect_left, insort
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from heapq import merge, nsmallest
+from heapq import heappop, heappush, heapreplace
 from itertools import islice
 from operator import attrgetter
 
-from scheduler.domain.explanation import Explanation
 from scheduler.domain.fleet import Node, NodeLifecycle
 from scheduler.domain.job import Job, JobSpec, JobState
 from scheduler.domain.reason import ReasonCode
-from scheduler.domain.round import PlacementRecord
+from scheduler.planner.snapshot import PendingJob, RunningAttempt
 
 FRONT_MOST = 32
 SOON_MOST = 16
@@ -75,20 +74,18 @@ class Free:
         return max(1, int(self.cpus / (shape.cpus * spec.workers)))
 
 
-def free(nodes: Iterable[Node], jobs: Iterable[Job]) -> Free:
-    """What the live attempts of jobs leave."""
+def free(nodes: Iterable[Node], running: Iterable[RunningAttempt]) -> Free:
+    """What attempts leave."""
     ready = {node.id: node for node in nodes if node.lifecycle is NodeLifecycle.READY}
     gpus: dict[str, int] = defaultdict(int)
     for node in ready.values():
         gpus[node.accelerator] += node.gpus
     cpus = sum(node.cpus for node in ready.values())
-    for job in jobs:
-        if not job.state.live or job.attempt is None:
-            continue
-        for name in job.attempt.nodes:
+    for attempt in running:
+        for name in attempt.nodes:
             if name in ready:
-                gpus[ready[name].accelerator] -= job.spec.per_worker.gpus
-                cpus -= job.spec.per_worker.cpus
+                gpus[ready[name].accelerator] -= attempt.spec.per_worker.gpus
+                cpus -= attempt.spec.per_worker.cpus
     return Free(gpus, cpus)
 
 
@@ -105,71 +102,124 @@ class Front:
         return any(row <= {*started} for row in self.rows)
 
 
-class Line:
-    """The pending jobs in line, by kind."""
+class Kinds:
+    """How many jobs of each kind wait."""
 
-    def __init__(self, jobs: Iterable[Job]) -> None:
-        self._kinds: dict[Kind, list[Place]] = {}
-        self._jobs: dict[str, tuple[Kind, Place, Job]] = {}
-        for job in jobs:
-            self.follow(job)
+    def __init__(self) -> None:
+        self._of: dict[str, int] = {}
+        self._waiting: Counter[int] = Counter()
 
     def follow(self, job: Job) -> bool:
         """Takes in what became of a job; tells whether it is the only one of its kind to wait."""
-        self._leave(job.id)
+        known = self._of.pop(job.id, None)
+        if known is not None:
+            self._waiting[known] -= 1
+            if not self._waiting[known]:
+                del self._waiting[known]
         if job.state is not JobState.PENDING:
             return False
+        # Two kinds of one hash would only have a job wait for the next whole round.
+        kind = self._of[job.id] = hash((_MATTERS(job.spec), job.done_s))
+        self._waiting[kind] += 1
+        return self._waiting[kind] == 1
+
+
+class Line:
+    """The pending jobs in line, by kind."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Kind, list[Place]] = {}
+        self._jobs: dict[str, tuple[Kind, Place, PendingJob]] = {}
+        # The first of each kind.
+        self._heads: list[Place] = []
+
+    def join(self, job: PendingJob) -> None:
+        """Takes in a job that waits, or how it waits now."""
+        self.leave(job.id)
         kind = (_MATTERS(job.spec), job.done_s)
-        place = (-job.spec.priority, job.created_at, job.id)
+        place = (-job.spec.priority, job.submitted_at, job.id)
         self._jobs[job.id] = (kind, place, job)
         alike = self._kinds.setdefault(kind, [])
+        before = alike[:1]
         insort(alike, place)
-        return len(alike) == 1
+        self._put_head(before, alike[:1])
 
-    def front(
-        self,
-        sound: Collection[str],
-        *,
-        now_at: datetime,
-        free: Free,
-        explained: Mapping[str, Explanation],
-        planned: Mapping[str, PlacementRecord],
-    ) -> Front:
-        """The jobs that a quick round is to plan, of those that are ``sound``, given what the
-        last whole round thought of each."""
-
-        def in_line(place: Place) -> bool:
-            job = self._jobs[place[2]][2]
-            known = explained.get(job.id)
-            return (
-                job.id in sound
-                and (known is None or known.reason.code not in NOT_FOR_ROOM)
-                and (job.not_before_at is None or job.not_before_at <= now_at)
-                and (job.spec.earliest_start_at is None or job.spec.earliest_start_at <= now_at)
-            )
-
-        rows = []
-        for alike in self._kinds.values():
-            room = free.room(self._jobs[alike[0][2]][2].spec)
-            rows.append([*islice(filter(in_line, alike), room)])
-        first = [*islice(merge(*rows), FRONT_MOST)]
-        inside = frozenset(job_id for _, _, job_id in first)
-        later = (
-            (record.start_at, job_id)
-            for job_id, record in planned.items()
-            if job_id in sound and explained[job_id].reason.code in NOT_FOR_ROOM
-        )
-        soon = (job_id for _, job_id in nsmallest(SOON_MOST, later))
-        full = [row for row in (frozenset(i for _, _, i in row) for row in rows) if row <= inside]
-        if len(first) == FRONT_MOST:
-            full.append(inside)
-        return Front(inside.union(soon), tuple(row for row in full if row))
-
-    def _leave(self, job_id: str) -> None:
+    def leave(self, job_id: str) -> None:
+        """Drops a job that waits no longer, if it did."""
         if (known := self._jobs.pop(job_id, None)) is None:
             return
         kind, place, _ = known
         alike = self._kinds[kind]
+        before = alike[:1]
         del alike[bisect_left(alike, place)]
+        self._put_head(before, alike[:1])
         if not alike:
             del self._kinds[kind]
+
+    def front(
+        self,
+        *,
+        without: Collection[str],
+        now_at: datetime,
+        free: Free,
+        code: Callable[[str], ReasonCode | None],
+        planned: Iterable[str],
+    ) -> Front:
+        """The jobs that a quick round is to plan.
+
+        Args:
+            without: jobs that are not to be among them.
+            code: why a job waits, as the last whole round had it.
+            planned: those that it planned for later, the soonest first.
+        """
+
+        def in_line(place: Place) -> bool:
+            job = self._jobs[place[2]][2]
+            return (
+                job.id not in without
+                and code(job.id) not in NOT_FOR_ROOM
+                and (job.not_before_at is None or job.not_before_at <= now_at)
+                and (job.spec.earliest_start_at is None or job.spec.earliest_start_at <= now_at)
+            )
+
+        def row(kind: Kind) -> Iterator[Place]:
+            alike = self._kinds[kind]
+            room = free.room(self._jobs[alike[0][2]][2].spec)
+            return islice(filter(in_line, alike), room)
+
+        first = [*islice(self._in_turn(row), FRONT_MOST)]
+        inside = frozenset(job_id for _, _, job_id in first)
+        kinds = dict.fromkeys(self._jobs[job_id][0] for _, _, job_id in first)
+        rows = (frozenset(job_id for _, _, job_id in row(kind)) for kind in kinds)
+        full = [alike for alike in rows if alike <= inside]
+        if len(first) == FRONT_MOST:
+            full.append(inside)
+        later = (i for i in planned if i not in without and code(i) in NOT_FOR_ROOM)
+        return Front(inside.union(islice(later, SOON_MOST)), tuple(full))
+
+    def _in_turn(self, row: Callable[[Kind], Iterator[Place]]) -> Iterator[Place]:
+        """The places of all rows in order. A row is not looked at before the head of its kind is
+        due, so that the first few cost little however many kinds there are."""
+        opened: list[tuple[Place, Iterator[Place]]] = []
+        heads = iter(self._heads)
+        head = next(heads, None)
+        while head is not None or opened:
+            while head is not None and (not opened or head <= opened[0][0]):
+                rest = row(self._jobs[head[2]][0])
+                if (place := next(rest, None)) is not None:
+                    heappush(opened, (place, rest))
+                head = next(heads, None)
+            if opened:
+                place, rest = opened[0]
+                yield place
+                if (following := next(rest, None)) is not None:
+                    heapreplace(opened, (following, rest))
+                else:
+                    heappop(opened)
+
+    def _put_head(self, before: list[Place], after: list[Place]) -> None:
+        if before != after:
+            for place in before:
+                del self._heads[bisect_left(self._heads, place)]
+            for place in after:
+                insort(self._heads, place)

@@ -1,13 +1,13 @@
 """Carries out what a plan wants stopped, and remembers for whom, until that job starts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 import structlog
 
 from scheduler.domain.job import Job, JobState
 from scheduler.domain.transitions import Event
-from scheduler.planner.plan import Interruption, InterruptionKind, Plan
+from scheduler.planner.plan import Interruption, InterruptionKind
 from scheduler.planner.snapshot import Claim
 from scheduler.state.jobs import Change, JobBook
 
@@ -47,7 +47,12 @@ class Interruptions:
         )
 
     async def ask(
-        self, plan: Plan, versions: Mapping[str, int], now_at: datetime, *, whole: bool
+        self,
+        interruptions: Iterable[Interruption],
+        versions: Mapping[str, int],
+        now_at: datetime,
+        *,
+        whole: bool,
     ) -> None:
         """Asks attempts to stop, if their jobs are still as the round saw them.
 
@@ -59,7 +64,7 @@ class Interruptions:
         active = self._book.active()
         wanted = [
             i
-            for i in plan.interruptions
+            for i in interruptions
             if i.job_id in active and (whole or i.kind is InterruptionKind.PREEMPT)
         ]
         outcomes = await self._book.apply_many([_change(i, versions[i.job_id]) for i in wanted])

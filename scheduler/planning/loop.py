@@ -1,42 +1,40 @@
-"""The planning loop: snapshot, plan, check, commit what is still true, explain.
+"""The planning loop: tell the planner what has changed, commit what is still true, explain.
 
-Reports and submissions never plan; they wake the loop, which plans at its own pace.
+Reports and submissions never plan; they wake the loop, which plans at its own pace. The planner
+works beside the event loop and knows the world from what it is told: all that is done here for a
+round is in proportion to what has changed, or cut into pieces of about a millisecond.
 """
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
+from typing import TypeVar
 
 import structlog
 
 from policies.rules import Rules
-from scheduler.checker import check
 from scheduler.clock import Clock
 from scheduler.config import SchedulerConfig
 from scheduler.domain.explanation import Explanation, Outcome
-from scheduler.domain.fleet import NodeLifecycle
-from scheduler.domain.job import JobState
+from scheduler.domain.job import Job, JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.round import PlacementRecord, RoundRecord
 from scheduler.domain.transitions import Effect, Event, Step
-from scheduler.planner.plan import Plan
-from scheduler.planner.snapshot import PendingJob, PlannedStart, RunningAttempt, Snapshot
-from scheduler.planning.expiry import expired
-from scheduler.planning.front import Front, Line, free
+from scheduler.planner.snapshot import PlannedStart
+from scheduler.planning.calendar import Calendar
+from scheduler.planning.expiry import Expiry
+from scheduler.planning.front import Front, Kinds
+from scheduler.planning.in_turn import in_turn
 from scheduler.planning.interruptions import Interruptions
+from scheduler.planning.messages import Ask, Decided, DriftedError, Part, Planner, Start
 from scheduler.planning.pace import SUBMITTED, Pace
+from scheduler.planning.standing import Standing, closer
 from scheduler.planning.suspects import Suspects
-from scheduler.planning.told import Told
-from scheduler.planning.values import (
-    next_attempt,
-    pending_job,
-    placement_record,
-    round_record,
-    running_attempt,
-)
+from scheduler.planning.unsent import Unsent
+from scheduler.planning.values import next_attempt, placement_record, round_record
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import Change, JobBook
 from scheduler.store import Store
@@ -47,27 +45,22 @@ log = structlog.get_logger()
 # A failed round is followed by a pause, so that a lasting fault does not spin.
 AFTER_FAULT_S = 1.0
 
-
-class Planner(Protocol):
-    """Plans off the event loop."""
-
-    async def plan(self, snapshot: Snapshot) -> Plan:
-        """A round."""
-
-    async def explain(self, job_id: str) -> Explanation | None:
-        """What the last round thought of a job, with all candidates; None if it cannot tell."""
+Answer = TypeVar("Answer")
 
 
-class IllegalPlanError(Exception):
-    """The checker objects to a plan."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The jobs of a round: ``only`` these, or all that are above suspicion. ``front`` is theirs if
+    it is a quick one."""
 
-    def __init__(self, objections: Sequence[str]) -> None:
-        more = f" (and {len(objections) - 1} more)" if len(objections) > 1 else ""
-        super().__init__(f"the plan breaks a rule: {objections[0]}{more}")
+    now_at: datetime
+    jobs: int
+    only: tuple[str, ...] | None = None
+    front: Front | None = None
 
 
 class PlanningLoop:
-    """Runs rounds; keeps what the last one thought of every pending job."""
+    """Runs rounds; keeps what the last ones thought of every pending job."""
 
     def __init__(
         self,
@@ -86,14 +79,17 @@ class PlanningLoop:
         self._fleet = fleet
         self._store = store
         self._planner = planner
-        self._rules = rules
         self._suspects = Suspects()
-        self._line = Line(book.active().values())
-        self._told = Told()
         self._pace = Pace(clock, config.round_interval_s)
         self._interruptions = Interruptions(book, config.slot_s)
-        self._explained: dict[str, Explanation] = {}
-        self._planned: dict[str, PlacementRecord] = {}
+        self._standing = Standing(book.active())
+        self._unsent = Unsent(book.active(), fleet, rules, self._standing.planned_start)
+        self._kinds = Kinds()
+        self._expiry = Expiry()
+        self._back_offs: Calendar[datetime] = Calendar()
+        self._pending: set[str] = set()
+        for job in book.active().values():
+            self._follow(job)
 
     def trigger(self, what: str) -> None:
         """Asks for a round soon; ``what`` is kept with the round."""
@@ -101,12 +97,7 @@ class PlanningLoop:
 
     def on_step(self, step: Step) -> None:
         """Listens to the job book."""
-        if step.job.state is not JobState.PENDING:
-            self._planned.pop(step.job.id, None)
-            self._explained.pop(step.job.id, None)
-            self._told.forget(step.job.id)
-            self._interruptions.forget(step.job.id)
-        only_one = self._line.follow(step.job)
+        only_one = self._follow(step.job)
         if Effect.REPLAN not in step.effects:
             return
         if step.event.event != Event.SUBMIT:
@@ -115,40 +106,45 @@ class PlanningLoop:
             # Where others of its kind wait already, it finds no room that they have not found.
             self._pace.ask(SUBMITTED, soon=only_one)
 
+    def _follow(self, job: Job) -> bool:
+        """Takes in what became of a job; tells whether it is the only one of its kind to wait."""
+        waits = job.state is JobState.PENDING
+        self._unsent.job(job.id)
+        self._expiry.follow(job)
+        self._back_offs.put(job.id, job.not_before_at if waits else None)
+        if waits:
+            self._pending.add(job.id)
+        else:
+            self._pending.discard(job.id)
+            self._standing.forget(job.id)
+            self._interruptions.forget(job.id)
+            self._suspects.forget(job.id)
+        return self._kinds.follow(job)
+
     def planned_start(self, job_id: str) -> PlannedStart | None:
         """Where and when the last round would start a pending job."""
-        record = self._planned.get(job_id)
-        return PlannedStart(record.cluster, record.accelerator, record.start_at) if record else None
+        return self._standing.planned_start(job_id)
 
     def planned(self) -> Sequence[PlacementRecord]:
-        """The last round's placements that are not committed."""
-        return list(self._planned.values())
+        """Where pending jobs are planned to start, as told when that last changed."""
+        return self._standing.planned()
 
     def explanation(self, job_id: str) -> Explanation | None:
-        """What the last round thought of a pending job."""
-        return self._explained.get(job_id)
+        """What was thought of a pending job when that last changed."""
+        return self._standing.explanation(job_id)
 
     async def explain(self, job_id: str) -> Explanation | None:
-        """The same with all candidates, if the round is still there to be asked: it tells only the
-        first of many that wait more than the reason."""
-        told = self._explained.get(job_id)
+        """The same with all candidates, as of the last round that planned it, if that is still
+        there to be asked: it tells only the first of many that wait more than the reason."""
+        told = self._standing.explanation(job_id)
         if told is None or told.candidates:
             return told
         closely = await self._planner.explain(job_id)
-        now = self._explained.get(job_id)
-        if closely is None or now is None or closely.decided_at != now.decided_at:
-            return now or told
-        return replace(
-            closely,
-            round_id=now.round_id,
-            round_objective_yuan=now.round_objective_yuan,
-            round_bound_yuan=now.round_bound_yuan,
-            round_gap=now.round_gap,
-        )
+        return closer(self._standing.explanation(job_id) or told, closely)
 
     def waits_because(self, job_id: str) -> Reason | None:
         """Why the last round left a job pending."""
-        explanation = self._explained.get(job_id)
+        explanation = self._standing.explanation(job_id)
         return explanation.reason if explanation else None
 
     async def run(self) -> None:
@@ -169,135 +165,132 @@ class PlanningLoop:
     def _next_s(self) -> float:
         """Seconds of real time until a job's time comes."""
         now = self._clock.now()
+        start_at, back_at = self._standing.next_start_at, self._back_offs.after(now)
         # A planned start may have come while its round was still being committed.
-        due = [max(record.start_at, now) for record in self._planned.values()]
-        due += [
-            job.not_before_at
-            for job in self._book.active().values()
-            if job.state is JobState.PENDING
-            and job.not_before_at is not None
-            and job.not_before_at > now
-        ]
+        due = [max(start_at, now)] if start_at else []
+        due += [back_at] if back_at else []
         ahead_s = [(at - now).total_seconds() / self._clock.speedup for at in due]
         return min([*ahead_s, self._suspects.due_s - self._clock.monotonic()])
-
-    def _choose(self, now_at: datetime) -> tuple[list[str], Front | None]:
-        """The jobs of the next round, and the front of the line if it is a quick one."""
-        pending = (j for j in self._book.active().values() if j.state is JobState.PENDING)
-        ids = sorted(job.id for job in pending)
-        chosen = self._suspects.choose(ids, self._clock.monotonic())
-        if self._suspects.apart:
-            return chosen, None
-        due = any(record.start_at <= now_at for record in self._planned.values())
-        if not due and not self._pace.rested:
-            front = self._line.front(
-                frozenset(chosen),
-                now_at=now_at,
-                free=free(self._fleet.nodes(), self._book.active().values()),
-                explained=self._explained,
-                planned=self._planned,
-            )
-            if len(front.job_ids) < len(chosen):
-                return sorted(front.job_ids), front
-        self._pace.begin_whole()
-        return chosen, None
-
-    def snapshot(self, now_at: datetime, job_ids: Collection[str]) -> Snapshot:
-        """The world as a round over some of the pending jobs sees it."""
-        pending: list[PendingJob] = []
-        running: list[RunningAttempt] = []
-        for job in self._book.active().values():
-            if job.state is JobState.PENDING:
-                if job.id not in job_ids:
-                    continue
-                pending.append(pending_job(job))
-            elif job.attempt is not None and job.state.live:
-                running.append(running_attempt(job, job.attempt))
-        return Snapshot(
-            now_at=now_at.astimezone(),  # explanations tell times in the zone of this process
-            slot_s=self._config.slot_s,
-            slots=self._config.horizon_slots,
-            jobs=tuple(sorted(pending, key=lambda j: j.id)),
-            running=tuple(sorted(running, key=lambda r: r.attempt_id)),
-            nodes=self._fleet.nodes(),
-            sites=self._fleet.sites(),
-            regions=self._fleet.regions,
-            previous={
-                job_id: PlannedStart(r.cluster, r.accelerator, r.start_at)
-                for job_id, r in self._planned.items()
-            },
-            claims=self._interruptions.claims(now_at),
-            rules=self._rules(),
-        )
 
     async def round(self, trigger: str) -> None:
         """One pass. A plan that the checker objects to is thrown away whole."""
         began_s = self._clock.monotonic()
-        await self._book.apply_many(expired(self._book.active().values(), self._clock.now()))
-        now_at = self._clock.now()
-        chosen, front = self._choose(now_at)
+        await self._book.apply_many(self._expiry.expired(self._clock.now()))
+        choice = None
         try:
-            if chosen or self._interruptions.due(now_at):
-                await self._plan_jobs(chosen, front, now_at, trigger)
+            choice = await self._choose()
+            if choice.jobs or self._interruptions.due(choice.now_at):
+                await self._plan_jobs(choice, trigger)
         finally:
-            self._pace.end(began_s, whole=front is None)
+            self._pace.end(began_s, whole=choice is None or choice.front is None)
 
-    async def _plan_jobs(
-        self, chosen: Sequence[str], front: Front | None, now_at: datetime, trigger: str
-    ) -> None:
-        began_s = time.perf_counter()
-        snapshot = self.snapshot(now_at, frozenset(chosen))
-        versions = {job_id: job.version for job_id, job in self._book.active().items()}
-        whole = front is None and not self._suspects.apart
+    async def _choose(self) -> Choice:
+        """The jobs of the next round."""
+        now_at = self._clock.now()
+        apart = self._suspects.choose(len(self._pending), self._clock.monotonic())
+        if apart is not None:
+            return Choice(now_at=now_at, jobs=len(apart), only=apart)
+        sound = len(self._pending) - len(self._suspects.suspected)
+        next_at = self._standing.next_start_at
+        due = next_at is not None and next_at <= now_at
+        if sound and not due and not self._pace.rested:
+            front = await self._asked(self._planner.front, Choice(now_at=now_at, jobs=sound), 0)
+            if front is not None:
+                only = tuple(sorted(front.job_ids))
+                return Choice(now_at=now_at, jobs=len(only), only=only, front=front)
+        self._pace.begin_whole()
+        return Choice(now_at=now_at, jobs=sound)
+
+    async def _asked(
+        self, ask: Callable[[Ask], Awaitable[Answer]], choice: Choice, round_id: int
+    ) -> Answer:
+        """Tells the planner what has changed and asks; tells it everything anew where it has lost
+        track, as a fresh process has."""
         try:
-            plan = await self._planner.plan(snapshot)
-            if objections := check(snapshot, plan):
-                raise IllegalPlanError(objections)
+            return await ask(await self._question(choice, round_id))
+        except DriftedError:
+            log.info("planner.told_anew", jobs=len(self._book.active()))
+            self._unsent.everything()
+            return await ask(await self._question(choice, round_id))
+
+    async def _question(self, choice: Choice, round_id: int) -> Ask:
+        pages = (self._planner.tell(page) for page in self._unsent.pages_before_the_last())
+        async with aclosing(in_turn(pages)) as told:
+            async for _ in told:
+                pass
+        changes = self._unsent.page()
+        if self._unsent.drifted:
+            raise DriftedError("the loop has not heard of every change of the job book")
+        return Ask(
+            round_id=round_id,
+            now_at=choice.now_at.astimezone(),  # explanations tell times in this process' zone
+            slot_s=self._config.slot_s,
+            slots=self._config.horizon_slots,
+            changes=changes,
+            stamp=self._unsent.stamp,
+            claims=self._interruptions.claims(choice.now_at),
+            only=choice.only,
+            without=frozenset() if self._suspects.apart else self._suspects.suspected,
+            quick=choice.front is not None,
+        )
+
+    async def _plan_jobs(self, choice: Choice, trigger: str) -> None:
+        began_s = time.perf_counter()
+        round_id = self._store.rounds.new_id()
+        try:
+            decided = await self._asked(self._planner.plan, choice, round_id)
+        except DriftedError:
+            raise  # the jobs are not to blame
         except Exception as error:
-            self._doubt(chosen, error, now_at)
+            self._doubt(choice, error, round_id)
             return
         if self._suspects.passed():
             self.trigger("planner mended")
-        round_id = self._store.rounds.new_id()
-        explanations = self._finished(plan, round_id)
-        placed = await self._commit(plan, explanations, versions, round_id)
-        await self._interruptions.ask(plan, versions, self._clock.now(), whole=whole)
-        if not chosen:
+        placed = await self._take(decided)
+        whole = choice.only is None
+        await self._interruptions.ask(
+            decided.interruptions, self._unsent.versions, self._clock.now(), whole=whole
+        )
+        if not choice.jobs:
             return
-        # Nothing is told of places that were overtaken.
-        told = {
-            job_id: explanation
-            for job_id, explanation in explanations.items()
-            if explanation.outcome is not Outcome.PLACED or job_id in placed
-        }
-        if front is None:
-            self._keep(plan, told, round_id, chosen)
-        else:
-            # Beside all others the rest may fare worse: what a whole round thought of it stands.
-            told = {k: e for k, e in told.items() if k in placed or k not in self._explained}
-            self._keep(plan, told, round_id, told)
-            if front.asks_for_more(placed):
+        if choice.front is not None:
+            if choice.front.asks_for_more(placed):
                 self.trigger("room left")
             if not placed:
                 return
         record = round_record(
-            plan=plan,
-            explanations=explanations,
-            round_id=round_id,
-            at=now_at,
-            trigger=trigger if front is None else f"{trigger} (front of the line)",
+            decided,
+            at=choice.now_at,
+            trigger=trigger if choice.front is None else f"{trigger} (front of the line)",
             placed=len(placed),
             wall_ms=(time.perf_counter() - began_s) * 1000,
         )
-        await self._store_round(record, told, placed)
+        await self._store_round(record)
 
-    async def _store_round(
-        self, record: RoundRecord, told: Mapping[str, Explanation], placed: Collection[str]
-    ) -> None:
+    async def _take(self, decided: Decided) -> set[str]:
+        """Takes in what a round has decided, part by part; returns the jobs that got an attempt."""
+        try:
+            placed = await self._take_part(decided.first, decided.round_id)
+            rest = (self._planner.part(number) for number in range(1, decided.parts))
+            async with aclosing(in_turn(rest)) as parts:
+                async for part in parts:
+                    placed |= await self._take_part(part, decided.round_id)
+        except Exception:
+            # The planner takes it for known; told everything anew, it tells everything again.
+            self._unsent.everything()
+            raise
+        return placed
+
+    async def _take_part(self, part: Part, round_id: int) -> set[str]:
+        placed = await self._commit(part.starts, round_id)
+        self._standing.take(part)
+        return placed
+
+    async def _store_round(self, record: RoundRecord) -> None:
         """Stores a round, and what is new in what it tells; starts are stored with their jobs."""
-        news = self._told.news(told[job_id] for job_id in told if job_id not in placed)
-        await self._store.rounds.add(record, [told[job_id] for job_id in news])
-        self._told.stored({k: gist for k, gist in news.items() if k in self._explained})
+        news = self._standing.unstored()
+        await self._store.rounds.add(record, news)
+        self._standing.stored(news)
         log.info(
             "round",
             id=record.id,
@@ -310,99 +303,64 @@ class PlanningLoop:
             wall_ms=round(record.wall_ms, 1),
         )
 
-    def _doubt(self, chosen: Sequence[str], error: Exception, now_at: datetime) -> None:
+    def _doubt(self, choice: Choice, error: Exception, round_id: int) -> None:
         """Sees to it that a job which breaks the planner does not hold up the others."""
-        pause_s = self._suspects.failed(chosen, self._clock.monotonic())
-        log.error("round.failed", jobs=len(chosen), again_in_s=round(pause_s, 1), exc_info=error)
-        if len(chosen) != 1 or chosen[0] not in self._book.active():
+        planned = choice.only
+        if planned is None:
+            planned = tuple(sorted(self._pending - self._suspects.suspected))
+        pause_s = self._suspects.failed(planned, self._clock.monotonic())
+        for job_id in planned:
+            if job_id not in self._pending:
+                self._suspects.forget(job_id)
+        told = {"id": round_id, "jobs": len(planned), "again_in_s": round(pause_s, 1)}
+        log.error("round.failed", **told, exc_info=error)
+        if len(planned) != 1 or planned[0] not in self._pending:
             return
-        told = f"the planner fails on this job: {error!r}; it tries again in {pause_s:.1f} s"
-        self._planned.pop(chosen[0], None)
-        self._explained[chosen[0]] = Explanation(
-            job_id=chosen[0],
-            decided_at=now_at,
-            outcome=Outcome.UNPLACED,
-            reason=Reason(ReasonCode.NOT_PLANNED_YET, told),
-            candidates=(),
-        )
-
-    def _finished(self, plan: Plan, round_id: int) -> dict[str, Explanation]:
-        """The explanations with what only the loop knows, by job."""
-        return {
-            e.job_id: replace(
-                e,
-                round_id=round_id,
-                round_objective_yuan=plan.objective_yuan,
-                round_bound_yuan=plan.bound_yuan,
-                round_gap=plan.gap,
-                waited=self._waited(e),
+        why = f"the planner fails on this job: {error!r}; it tries again in {pause_s:.1f} s"
+        self._standing.doubt(
+            Explanation(
+                job_id=planned[0],
+                decided_at=choice.now_at,
+                outcome=Outcome.UNPLACED,
+                reason=Reason(ReasonCode.NOT_PLANNED_YET, why),
+                candidates=(),
             )
-            for e in plan.explanations
-        }
+        )
+        self._unsent.job(planned[0])
 
-    async def _commit(
-        self,
-        plan: Plan,
-        explanations: dict[str, Explanation],
-        versions: dict[str, int],
-        round_id: int,
-    ) -> set[str]:
-        """Commits what starts now and is still true; returns the jobs that got an attempt."""
+    async def _commit(self, starts: Sequence[Start], round_id: int) -> set[str]:
+        """Commits what is still true; returns the jobs that got an attempt."""
         # The plan took its time: nodes and streams may have gone since its snapshot.
-        ready = {n.id for n in self._fleet.nodes() if n.lifecycle is NodeLifecycle.READY}
-        clusters = {p.cluster for p in plan.placements if p.now}
+        clusters = {start.placement.cluster for start in starts}
         reachable = {cluster for cluster in clusters if self._fleet.serves(cluster)}
         changes: list[Change] = []
-        for placement in plan.placements:
+        for placement, explanation in ((s.placement, s.explanation) for s in starts):
             job = self._book.active().get(placement.job_id)
-            if not placement.now or job is None:
+            if job is None:
                 continue
-            if placement.cluster not in reachable or not ready.issuperset(placement.nodes):
+            ready = placement.cluster in reachable
+            if not ready or not all(map(self._fleet.takes_work, placement.nodes)):
                 log.info("placement.overtaken", job=job.id, why="its cluster or a node went away")
                 continue
-            explanation = explanations[job.id]
+            # Why it had not started before, as the round before had it.
+            explained = replace(explanation, waited=self.waits_because(job.id))
             attempt = next_attempt(job, placement, self._clock.now())
             changes.append(
                 Change(
                     job_id=job.id,
                     event=Event.ASSIGN,
                     actor="planner",
-                    reason=explanation.reason,
+                    reason=explained.reason,
                     attempt=attempt,
-                    expect_version=versions[job.id],
-                    placement=placement_record(placement, attempt.id, explanation, round_id),
-                    explanation=explanation,
+                    expect_version=self._unsent.versions[job.id],
+                    placement=placement_record(placement, attempt.id, explained, round_id),
+                    explanation=explained,
                 )
             )
         outcomes = await self._book.apply_many(changes)
         for change, outcome in zip(changes, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 log.info("placement.overtaken", job=change.job_id, why=str(outcome))
+                # Should the planner not have heard of what came between, it does now.
+                self._unsent.job(change.job_id)
         return {outcome.job.id for outcome in outcomes if isinstance(outcome, Step)}
-
-    def _waited(self, explanation: Explanation) -> Reason | None:
-        """Why a job that starts now has not started before, as the round before had it."""
-        before = self._explained.get(explanation.job_id)
-        if before is None or explanation.outcome is not Outcome.PLACED:
-            return None
-        return before.reason
-
-    def _keep(
-        self,
-        plan: Plan,
-        told: Mapping[str, Explanation],
-        round_id: int,
-        decided: Iterable[str],
-    ) -> None:
-        """Remembers what the round thought of the jobs that are still pending. ``decided``: what
-        was planned for them before holds no longer."""
-        for job_id in decided:
-            self._planned.pop(job_id, None)
-        active = self._book.active()
-        pending = {i for i in told if i in active and active[i].state is JobState.PENDING}
-        self._explained |= {job_id: told[job_id] for job_id in pending}
-        self._planned |= {
-            p.job_id: placement_record(p, None, told[p.job_id], round_id)
-            for p in plan.placements
-            if not p.now and p.job_id in pending
-        }

@@ -3,58 +3,59 @@
 import asyncio
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
-import time
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from scheduler.domain.explanation import Explanation
 from scheduler.heap import collect_rarely
-from scheduler.planner.plan import Plan, StageTime
-from scheduler.planner.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from scheduler.planner.pipeline import Round
+from scheduler.planning.front import Front
+from scheduler.planning.maker import RoundMaker
+from scheduler.planning.messages import Ask, Changes, Decided, Part
+from scheduler.rounds.thought import think
 
 # Many times what a round of the largest fleet takes: past it, the process hangs.
-PLAN_MOST_S = 120.0
+PLAN_MOST_S = 300.0
 
 
 class PlannerHungError(Exception):
     """A round took longer than any round may; its process was ended."""
 
-    def __init__(self, jobs: int, limit_s: float) -> None:
-        super().__init__(f"planning {jobs} jobs took longer than {limit_s:g} s")
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(f"the planner took longer than {limit_s:g} s")
 
 
-# In the planner's process: the last round, for what is asked about it.
-_LAST: list["Round"] = []
+# In the planner's process: what keeps the world and the last rounds.
+_MAKER: list[RoundMaker] = []
+
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
 
 
-def timed_plan(snapshot: Snapshot) -> Plan:
-    """Plans, and notes how long each stage took: the planner itself has no clock."""
-    # Loads the compiler, which the scheduler's own process has no use for.
-    from scheduler.planner.pipeline import plan_round  # noqa: PLC0415
-
-    stages: list[StageTime] = []
-    began_s = time.perf_counter()
-
-    def on_stage(name: str) -> None:
-        nonlocal began_s
-        now_s = time.perf_counter()
-        stages.append(StageTime(name, (now_s - began_s) * 1000))
-        began_s = now_s
-
-    _LAST[:] = [plan_round(snapshot, on_stage=on_stage)]
-    return replace(_LAST[0].plan, stages=tuple(stages))
+def _asked(method: Callable[[RoundMaker, Given], Answer], given: Given) -> Answer:
+    """Runs in the planner's process."""
+    if not _MAKER:
+        _MAKER.append(RoundMaker(think))
+    try:
+        return method(_MAKER[0], given)
+    except Exception as error:
+        portable = _portable(error)
+        if portable is error:
+            raise
+        raise portable from error
 
 
-def explain_last(job_id: str) -> Explanation | None:
-    """What the last round thought of a job, closely; None if it was not in it."""
-    return _LAST[0].explain(job_id) if _LAST else None
+def _portable(error: Exception) -> Exception:
+    """One that arrives: an exception that cannot be read again would count as the process' end."""
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
 
 
 def _load() -> None:
@@ -104,35 +105,67 @@ class PlannerProcess:
         ``plan`` tells why."""
         await asyncio.wait({asyncio.wrap_future(self._loaded)})
 
-    async def plan(self, snapshot: Snapshot) -> Plan:
+    async def tell(self, changes: Changes) -> None:
+        """Takes in a page of changes; raises as ``plan`` does."""
+        await self._call(RoundMaker.tell, changes)
+
+    async def front(self, ask: Ask) -> Front | None:
+        """The front of the line, None where that is all who wait; raises as ``plan`` does."""
+        return await self._call(RoundMaker.front, ask)
+
+    async def plan(self, ask: Ask) -> Decided:
         """Plans off the event loop.
 
         Raises:
             BrokenProcessPool: the process died; the next call has a new one.
             PlannerHungError: it took too long and was ended; the next call has a new one.
+            DriftedError: it knows another world than it was told of, as a new one does.
+            IllegalPlanError: the checker objects to the plan.
             Exception: what the planner raised.
         """
-        loop = asyncio.get_running_loop()
-        try:
-            async with asyncio.timeout(self._limit_s):
-                return await loop.run_in_executor(self._pool, timed_plan, snapshot)
-        except BrokenProcessPool:
-            self._start()
-            raise
-        except TimeoutError as error:
-            self.close()
-            self._start()
-            raise PlannerHungError(len(snapshot.jobs), self._limit_s) from error
+        return await self._call(RoundMaker.plan, ask)
+
+    async def part(self, number: int) -> Part:
+        """A later part of what the last round has decided; raises as ``plan`` does."""
+        return await self._call(RoundMaker.part, number)
 
     async def explain(self, job_id: str) -> Explanation | None:
-        """What the last round thought of a job, with all candidates; None if it was not in it, or
+        """What the last rounds thought of a job, with all candidates; None if it was in none, or
         the process has died since. Waits for a round that is being planned."""
-        loop = asyncio.get_running_loop()
+        return await self._looked_up(RoundMaker.explain, job_id)
+
+    async def export(self, round_id: int) -> bytes | None:
+        """A round as a file, 0 for the last whole one; None if it is no longer kept, or the process
+        has died since. Waits for a round that is being planned."""
+        return await self._looked_up(RoundMaker.export, round_id)
+
+    async def _looked_up(
+        self, method: Callable[[RoundMaker, Given], Answer | None], given: Given
+    ) -> Answer | None:
         try:
             async with asyncio.timeout(self._limit_s):
-                return await loop.run_in_executor(self._pool, explain_last, job_id)
+                return await self._submit(method, given)
         except (BrokenProcessPool, TimeoutError):
             return None
+
+    async def _call(self, method: Callable[[RoundMaker, Given], Answer], given: Given) -> Answer:
+        pool = self._pool
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await self._submit(method, given)
+        except BrokenProcessPool:
+            if pool is self._pool:  # of several calls the first sees to a new one
+                self._start()
+            raise
+        except TimeoutError as error:
+            if pool is self._pool:
+                self.close()
+                self._start()
+            raise PlannerHungError(self._limit_s) from error
+
+    async def _submit(self, method: Callable[[RoundMaker, Given], Answer], given: Given) -> Answer:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, _asked, method, given)
 
     def close(self) -> None:
         """Ends the process, whatever it is doing."""

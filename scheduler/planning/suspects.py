@@ -13,12 +13,12 @@ PAUSE_MOST_S = 3600.0
 PAUSE_GROWTH = 1.5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Group:
     """Jobs that are planned apart from ``due_s`` of the monotonic clock on, ``pause_s`` after the
     round that failed with them. ``alone``: its one job has failed by itself."""
 
-    job_ids: tuple[str, ...]
+    job_ids: dict[str, None]
     due_s: float
     pause_s: float
     alone: bool
@@ -29,6 +29,7 @@ class Suspects:
 
     def __init__(self) -> None:
         self._groups: list[Group] = []
+        self._group_of: dict[str, Group] = {}
         self._chosen: Group | None = None
 
     @property
@@ -37,51 +38,66 @@ class Suspects:
         return min((group.due_s for group in self._groups), default=float("inf"))
 
     @property
+    def suspected(self) -> frozenset[str]:
+        """All jobs that are planned apart."""
+        return frozenset(self._group_of)
+
+    @property
     def apart(self) -> bool:
         """Whether the chosen jobs are suspected, and planned apart from all others."""
         return self._chosen is not None
 
-    def choose(self, job_ids: Sequence[str], now_s: float) -> list[str]:
-        """The jobs of the next round, of all that are pending: groups that are due and all that
-        are above suspicion take turns."""
-        self._keep(frozenset(job_ids))
-        suspected = {job_id for group in self._groups for job_id in group.job_ids}
-        sound = [job_id for job_id in job_ids if job_id not in suspected]
+    def choose(self, waiting: int, now_s: float) -> tuple[str, ...] | None:
+        """The jobs that the next round plans apart; None for all that are above suspicion. Groups
+        that are due and the others take turns.
+
+        Args:
+            waiting: how many jobs are pending, the suspected among them.
+        """
         due = [group for group in self._groups if group.due_s <= now_s]
-        groups_turn = self._chosen is None or not sound
+        groups_turn = self._chosen is None or waiting == len(self._group_of)
         self._chosen = min(due, key=lambda group: group.due_s) if due and groups_turn else None
-        return list(self._chosen.job_ids) if self._chosen else sound
+        return tuple(self._chosen.job_ids) if self._chosen else None
 
     def passed(self) -> bool:
         """The round of the chosen jobs came to its end; returns whether that clears all others."""
         if self._chosen is None:
             return False
-        self._groups.remove(self._chosen)
+        self._release(self._chosen)
         if not self._chosen.alone:
             return False
         # It had failed by itself and does no longer: the fault was not the jobs'.
         self._groups.clear()
+        self._group_of.clear()
         return True
 
     def failed(self, planned: Sequence[str], now_s: float) -> float:
         """The round of the chosen jobs failed; returns in how many seconds they come again."""
         before_s = 0.0
         if self._chosen is not None:
-            self._groups.remove(self._chosen)
+            self._release(self._chosen)
             before_s = self._chosen.pause_s
         pause_s = min(max(PAUSE_FIRST_S, before_s * PAUSE_GROWTH), PAUSE_MOST_S)
         middle = len(planned) // 2
         for half in (planned[:middle], planned[middle:]):
             if half:
                 alone = len(planned) == 1
-                self._groups.append(Group(tuple(half), now_s + pause_s, pause_s, alone))
+                group = Group(dict.fromkeys(half), now_s + pause_s, pause_s, alone)
+                self._groups.append(group)
+                self._group_of |= dict.fromkeys(half, group)
         return pause_s
 
-    def _keep(self, pending: frozenset[str]) -> None:
-        """Drops the jobs that no longer wait."""
-        kept = []
-        for group in self._groups:
-            job_ids = tuple(job_id for job_id in group.job_ids if job_id in pending)
-            if job_ids:
-                kept.append(Group(job_ids, group.due_s, group.pause_s, group.alone))
-        self._groups = kept
+    def forget(self, job_id: str) -> None:
+        """The job no longer waits."""
+        group = self._group_of.pop(job_id, None)
+        if group is not None:
+            del group.job_ids[job_id]
+            if not group.job_ids:
+                self._groups.remove(group)
+
+    def _release(self, group: Group) -> None:
+        """Its jobs are under suspicion no longer, or come under another; it may have gone."""
+        if group in self._groups:
+            self._groups.remove(group)
+        for job_id in group.job_ids:
+            self._group_of.pop(job_id, None)

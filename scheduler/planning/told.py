@@ -1,50 +1,56 @@
-"""Which explanations of pending jobs are worth storing anew.
+"""Which explanations of pending jobs say something new.
 
-What the last round thought is kept in memory; the store holds it for after a restart. Figures
-drift with every round, so only what a reader would call another answer is written again.
+Figures drift with every round, so only what a reader would call another answer is told again, and
+stored again.
 """
 
-from collections.abc import Iterable
-
 from scheduler.domain.explanation import Explanation
-
-# Of one round, so that none holds up the commits of others; the rest follows with the next rounds.
-NEWS_MOST = 2000
+from scheduler.domain.reason import ReasonCode
 
 # Outcome, reason, and of each candidate: whether it is chosen, when it would start, and why.
 Gist = tuple[object, ...]
 
 
 class Told:
-    """The gist of what is stored of each pending job."""
+    """The gist of what has been told of each pending job."""
 
     def __init__(self) -> None:
-        self._gists: dict[str, Gist] = {}
-
-    def news(self, explanations: Iterable[Explanation]) -> dict[str, Gist]:
-        """Those that say something else than what is stored, by job; ``NEWS_MOST`` at most."""
-        found: dict[str, Gist] = {}
+        self._gists: dict[str, tuple[ReasonCode, Gist]] = {}
+        # Most jobs are told one of a few things.
+        self._alike: dict[Gist, Gist] = {}
         # Alike jobs of a round share their candidates.
-        shared: dict[int, Gist] = {}
-        for explanation in explanations:
-            candidates = shared.get(id(explanation.candidates))
-            if candidates is None:
-                candidates = _of_candidates(explanation)
-                shared[id(explanation.candidates)] = candidates
-            gist = (explanation.outcome, explanation.reason.code, candidates)
-            if self._gists.get(explanation.job_id) != gist:
-                found[explanation.job_id] = gist
-                if len(found) == NEWS_MOST:
-                    break
-        return found
+        self._candidates: dict[int, Gist] = {}
 
-    def stored(self, news: dict[str, Gist]) -> None:
-        """Takes note of what has been written."""
-        self._gists |= news
+    def begin(self) -> None:
+        """A round's explanations follow; those of the round before need live no longer."""
+        self._alike.clear()
+        self._candidates.clear()
+
+    def is_news(self, explanation: Explanation) -> bool:
+        """Whether it says something else than what was told of the job; it counts as told."""
+        gist = self._gist(explanation)
+        before = self._gists.get(explanation.job_id)
+        if before is not None and before[1] == gist:
+            return False
+        self._gists[explanation.job_id] = (explanation.reason.code, gist)
+        return True
+
+    def code(self, job_id: str) -> ReasonCode | None:
+        """Why a job waits, as it was told; None if nothing was."""
+        known = self._gists.get(job_id)
+        return known[0] if known else None
 
     def forget(self, job_id: str) -> None:
-        """Drops a job that waits no longer."""
+        """Drops a job that waits no longer, or that has to be told anew."""
         self._gists.pop(job_id, None)
+
+    def _gist(self, explanation: Explanation) -> Gist:
+        candidates = self._candidates.get(id(explanation.candidates))
+        if candidates is None:
+            candidates = _of_candidates(explanation)
+            self._candidates[id(explanation.candidates)] = candidates
+        gist = (explanation.outcome, explanation.reason.code, candidates)
+        return self._alike.setdefault(gist, gist)
 
 
 def _of_candidates(explanation: Explanation) -> Gist:

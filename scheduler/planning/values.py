@@ -1,6 +1,5 @@
 """Between the job book's values and the planner's: what a round sees and what it leaves behind."""
 
-from collections import Counter
 from datetime import datetime, timedelta
 
 from scheduler.domain.explanation import Explanation
@@ -8,8 +7,9 @@ from scheduler.domain.job import STOPPING_STATES, Attempt, AttemptState, Job
 from scheduler.domain.reason import ReasonCode
 from scheduler.domain.remaining import run_s
 from scheduler.domain.round import PlacementRecord, RoundRecord
-from scheduler.planner.plan import Placement, Plan
+from scheduler.planner.plan import Placement
 from scheduler.planner.snapshot import PendingJob, RunningAttempt
+from scheduler.planning.messages import Decided
 
 
 def least_s(job: Job) -> float:
@@ -95,32 +95,21 @@ def placement_record(
 
 
 def round_record(
-    *,
-    plan: Plan,
-    explanations: dict[str, Explanation],
-    round_id: int,
-    at: datetime,
-    trigger: str,
-    placed: int,
-    wall_ms: float,
+    decided: Decided, *, at: datetime, trigger: str, placed: int, wall_ms: float
 ) -> RoundRecord:
     """A round as it is remembered."""
-    planned = sum(not p.now for p in plan.placements)
-    unplaced = {e.job_id: e for e in explanations.values()}
-    for placement in plan.placements:
-        unplaced.pop(placement.job_id, None)
     return RoundRecord(
-        id=round_id,
+        id=decided.round_id,
         at=at,
         trigger=trigger,
-        jobs=len(explanations),
+        jobs=decided.jobs,
         placed=placed,
-        planned=planned,
-        unplaced=len(unplaced),
-        objective_yuan=plan.objective_yuan,
-        bound_yuan=plan.bound_yuan,
-        gap=plan.gap,
+        planned=decided.planned,
+        unplaced=decided.unplaced,
+        objective_yuan=decided.objective_yuan,
+        bound_yuan=decided.bound_yuan,
+        gap=decided.gap,
         wall_ms=wall_ms,
-        stages=tuple((stage.name, stage.ms) for stage in plan.stages),
-        reasons=dict(Counter(e.reason.code.value for e in unplaced.values())),
+        stages=tuple((stage.name, stage.ms) for stage in decided.stages),
+        reasons=decided.reasons,
     )

@@ -1,6 +1,6 @@
 """Where jobs are, why, and what is known of the world."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import grpc
 
@@ -26,11 +26,20 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
     """Converts, asks, answers."""
 
     def __init__(
-        self, *, book: JobBook, fleet: Fleet, loop: PlanningLoop, store: Store, clock: Clock
+        self,
+        *,
+        book: JobBook,
+        fleet: Fleet,
+        loop: PlanningLoop,
+        export: Callable[[int], Awaitable[bytes | None]],
+        store: Store,
+        clock: Clock,
     ) -> None:
+        """``export`` gives a round as a file, 0 the last whole one; None if it is not kept."""
         self._book = book
         self._fleet = fleet
         self._loop = loop
+        self._export = export
         self._store = store
         self._clock = clock
 
@@ -111,6 +120,17 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
             rounds=[convert_placements.round_to_pb(record) for record in rounds]
         )
 
+    @answers
+    async def ExportRound(
+        self,
+        request: placement_pb2.ExportRoundRequest,
+        context: Context[placement_pb2.ExportRoundRequest, placement_pb2.ExportRoundResponse],
+    ) -> placement_pb2.ExportRoundResponse:
+        file = await self._export(request.round_id)
+        if file is None:
+            raise not_found(_not_kept(request.round_id))
+        return placement_pb2.ExportRoundResponse(file=file)
+
     def _live(self) -> list[Job]:
         """Jobs that hold resources."""
         return [job for job in self._book.active().values() if job.state is not JobState.PENDING]
@@ -164,6 +184,12 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
                 )
             )
         return cluster
+
+
+def _not_kept(round_id: int) -> str:
+    if not round_id:
+        return "no round has been planned since the scheduler started; ask again"
+    return f"round {round_id} is not kept: only the newest are; leave the number out for the last"
 
 
 def _worker_kw(job: Job, node: Node) -> float:

@@ -3,8 +3,11 @@
 Lives in memory alone: after a restart every agent reports in full within seconds.
 """
 
+from bisect import insort
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from typing import Any
 
 from scheduler.clock import Clock
@@ -104,9 +107,17 @@ class Fleet:
         self._clock = clock
         self._suspect_s = SUSPECT_AFTER_REPORTS * report_interval_s
         self._lost_s = LOST_AFTER_REPORTS * report_interval_s
+        # Those heard last come last.
         self._known: dict[str, _Known] = {}
         self._sites: dict[str, _KnownSite] = {}
         self.meters = Meters()
+        # By cluster, the nodes that have been its head.
+        self._heads: dict[str, dict[str, None]] = defaultdict(dict)
+        # What ``nodes`` answers, and of which nodes it may not hold any more.
+        self._believed: dict[str, Node] = {}
+        self._ids: list[str] = []
+        self._nodes: tuple[Node, ...] = ()
+        self._doubted: set[str] = set()
         # Grows when capacity, sites or links appear or change: what may place a waiting job.
         self.generation = 0
 
@@ -154,6 +165,10 @@ class Fleet:
             self._clock.monotonic(),
             reported=before is not None and before.reported,
         )
+        self._heard_last(identity.node_id)
+        self._doubted.add(identity.node_id)
+        if identity.head:
+            self._heads[identity.cluster][identity.node_id] = None
         self._forget()
         self.generation += 1
 
@@ -171,11 +186,16 @@ class Fleet:
         """Notes that a stream has ended, unless a newer one of the node has taken its place."""
         if self.speaks(identity):
             self._known[identity.node_id].connected = False
+            self._doubted.add(identity.node_id)
             self.generation += 1
 
     def heard(self, node_id: str) -> None:
         """Notes that a message has arrived."""
         self._known[node_id].heard_at_s = self._clock.monotonic()
+        self._heard_last(node_id)
+        known = self._believed.get(node_id)
+        if known is not None and known.lifecycle is not NodeLifecycle.READY:
+            self._doubted.add(node_id)
 
     def report_node(self, node_id: str, facts: Mapping[str, Any]) -> list[Rejection]:
         """Applies what a node says of itself: names and values of ``Node`` fields."""
@@ -193,6 +213,7 @@ class Fleet:
         after = replace(known.node, **believed)
         if not known.reported or replace(after, cpu_load=known.node.cpu_load) != known.node:
             self.generation += 1
+            self._doubted.add(node_id)
         known.node = after
         known.reported = True
         _remember(known, facts, rejections)
@@ -250,12 +271,27 @@ class Fleet:
         return rejections
 
     def nodes(self) -> tuple[Node, ...]:
-        """All nodes that have reported, with their lifecycle as of now, by id."""
-        return tuple(
-            replace(known.node, lifecycle=self._lifecycle(known))
-            for _, known in sorted(self._known.items())
-            if known.reported
+        """All nodes that have reported, with their lifecycle as of now, by id.
+
+        The same objects, and the same tuple, as before while nothing has changed; how busy a host
+        is (``cpu_load``) is as of its last other change.
+        """
+        silent = takewhile(
+            lambda node_id: self._silent_s(self._known[node_id]) > self._suspect_s, self._known
         )
+        self._doubted.update(silent)
+        changed = [node_id for node_id in self._doubted if self._believe(node_id)]
+        self._doubted.clear()
+        if changed:
+            self._nodes = tuple(self._believed[node_id] for node_id in self._ids)
+        return self._nodes
+
+    def takes_work(self, node_id: str) -> bool:
+        """Whether a node has reported and is not silent for long."""
+        known = self._known.get(node_id)
+        if known is None or not known.reported:
+            return False
+        return self._lifecycle(known) is NodeLifecycle.READY
 
     def node_views(self) -> tuple[NodeView, ...]:
         """All nodes that ever connected, for operators."""
@@ -340,9 +376,30 @@ class Fleet:
         ]
         for node_id in gone:
             del self._known[node_id]
+            self._doubted.add(node_id)
+
+    def _heard_last(self, node_id: str) -> None:
+        self._known[node_id] = self._known.pop(node_id)
+
+    def _believe(self, node_id: str) -> bool:
+        """Looks at a node anew; returns whether anything but its load has changed."""
+        known, before = self._known.get(node_id), self._believed.get(node_id)
+        if known is None or not known.reported:
+            if before is not None:
+                del self._believed[node_id]
+                self._ids.remove(node_id)
+            return before is not None
+        now = replace(known.node, lifecycle=self._lifecycle(known))
+        if before is None:
+            insort(self._ids, node_id)
+        elif replace(now, cpu_load=before.cpu_load) == before:
+            return False
+        self._believed[node_id] = now
+        return True
 
     def _head(self, cluster: str) -> _Known | None:
-        heads = [k for k in self._known.values() if k.node.cluster == cluster and k.identity.head]
+        known = [self._known[n] for n in self._heads.get(cluster, ()) if n in self._known]
+        heads = [k for k in known if k.node.cluster == cluster and k.identity.head]
         return max(heads, key=lambda k: k.heard_at_s, default=None)
 
     def _silent_s(self, known: _Known) -> float:

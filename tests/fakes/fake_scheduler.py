@@ -192,6 +192,13 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
     ) -> placement_pb2.ListRoundsResponse:
         return canned.rounds()
 
+    def ExportRound(
+        self, request: placement_pb2.ExportRoundRequest, context: Any
+    ) -> placement_pb2.ExportRoundResponse:
+        if request.round_id not in (0, 41):
+            context.abort(grpc.StatusCode.NOT_FOUND, f"round {request.round_id} is not kept")
+        return placement_pb2.ExportRoundResponse(file=b"all of round 41")
+
     def _enter(self, context: Any) -> None:
         self.metadata = dict(context.invocation_metadata())
         if self.unavailable:

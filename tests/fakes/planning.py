@@ -14,9 +14,13 @@ from scheduler.domain.fleet import Region
 from scheduler.domain.job import Job, JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import constant
+from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Placement, Plan
-from scheduler.planner.snapshot import PendingJob, Snapshot
+from scheduler.planner.snapshot import PendingJob, Prices, Snapshot
+from scheduler.planning.front import Front
 from scheduler.planning.loop import PlanningLoop
+from scheduler.planning.maker import RoundMaker
+from scheduler.planning.messages import Ask, Changes, Decided, Part
 from scheduler.state.fleet import Fleet, Identity
 from scheduler.state.jobs import JobBook
 from scheduler.store import Store
@@ -101,6 +105,8 @@ class Desk:
     seen: list[Snapshot] = field(default_factory=list)
     # What the planner would tell of a job if asked for all of it.
     closely: dict[str, Explanation] = field(default_factory=dict)
+    # What it would have the next round start from.
+    prices: Prices | None = None
 
     async def submit(self, **changes: Any) -> Job:
         changes = {"accelerators": (), **changes}
@@ -128,14 +134,58 @@ class Desk:
         }
         assert not self.fleet.report_site(HEAD.node_id, site)
 
-    async def _plan(self, snapshot: Snapshot) -> Plan:
+    def think(self, snapshot: Snapshot) -> "Thinking":
+        """What the planner is."""
         self.seen.append(snapshot)
-        plan = self.decide(snapshot)
+        return Thinking(self.decide(snapshot), self.closely, self.prices)
+
+    async def pass_time(self) -> None:
+        """What happens while the planner is busy."""
         if self.meanwhile is not None:
             happening, self.meanwhile = self.meanwhile(), None
             if happening is not None:
                 await happening
-        return plan
+
+
+@dataclass(frozen=True)
+class Thinking:
+    """A plan, and what the test has the planner tell closely."""
+
+    plan: Plan
+    closely: dict[str, Explanation]
+    prices: Prices | None
+
+    def explain(self, job_id: str) -> Explanation | None:
+        return self.closely.get(job_id)
+
+
+class Played:
+    """The planner beside the loop, in the same process: all but the plan itself is real."""
+
+    desk: Desk
+
+    def __init__(self) -> None:
+        self.maker = RoundMaker(self._think)
+
+    def _think(self, snapshot: Snapshot, budget: Budget) -> Thinking:
+        return self.desk.think(snapshot)
+
+    async def tell(self, changes: Changes) -> None:
+        self.maker.tell(changes)
+
+    async def front(self, ask: Ask) -> Front | None:
+        return self.maker.front(ask)
+
+    async def plan(self, ask: Ask) -> Decided:
+        decided = self.maker.plan(ask)
+        await self.desk.pass_time()
+        return decided
+
+    async def part(self, number: int) -> Part:
+        return self.maker.part(number)
+
+    async def explain(self, job_id: str) -> Explanation | None:
+        return self.maker.explain(job_id)
 
 
 @asynccontextmanager
@@ -148,17 +198,11 @@ async def desk(
     async with opened(folder, clock) as (store, book):
         fleet = Fleet(clock, {"shanghai": REGION}, config.report_interval_s)
 
-        class Played:
-            async def plan(self, snapshot: Snapshot) -> Plan:
-                return await made._plan(snapshot)
-
-            async def explain(self, job_id: str) -> Explanation | None:
-                return made.closely.get(job_id)
-
+        planner = Played()
         loop = PlanningLoop(
-            config=config, clock=clock, book=book, fleet=fleet, store=store, planner=Played()
+            config=config, clock=clock, book=book, fleet=fleet, store=store, planner=planner
         )
-        made = Desk(store, book, fleet, clock, loop)
+        made = planner.desk = Desk(store, book, fleet, clock, loop)
         book.on_step(loop.on_step)
         made.report()
         yield made

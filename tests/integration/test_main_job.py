@@ -11,7 +11,9 @@ import pytest
 import pytest_asyncio
 
 from agents.executor.local_cluster import LocalCluster, LocalNode
-from scheduler.client import AsyncClient, ConflictError, InvalidRequestError
+from scheduler.client import AsyncClient, ConflictError, InvalidRequestError, NotFoundError
+from scheduler.rounds.again import identical, plan_again
+from scheduler.rounds.file import from_bytes
 from tests.contract.executor_cases import NODE, SECOND_NODE
 from tests.fakes.west import west
 from tests.integration.conftest import a_cluster
@@ -181,6 +183,11 @@ async def test_where_a_job_went_is_explained_and_listed(client: AsyncClient) -> 
     rounds = (await client.rounds()).rounds
     assert mine.round_id in {r.id for r in rounds}
     assert all(r.bound_yuan <= r.objective_yuan + 1e-6 for r in rounds)
+    exported = from_bytes((await client.export_round(mine.round_id)).file)
+    assert exported.round_id == mine.round_id
+    assert identical(exported, await asyncio.to_thread(plan_again, exported))
+    with pytest.raises(NotFoundError, match="round 1000000 is not kept"):
+        await client.export_round(1_000_000)
 
 
 async def test_what_cannot_be_placed_waits_and_says_why(client: AsyncClient) -> None:

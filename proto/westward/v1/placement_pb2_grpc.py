@@ -59,6 +59,11 @@ class PlacementServiceStub:
                 request_serializer=westward_dot_v1_dot_placement__pb2.ListRoundsRequest.SerializeToString,
                 response_deserializer=westward_dot_v1_dot_placement__pb2.ListRoundsResponse.FromString,
                 _registered_method=True)
+        self.ExportRound = channel.unary_unary(
+                '/westward.v1.PlacementService/ExportRound',
+                request_serializer=westward_dot_v1_dot_placement__pb2.ExportRoundRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_placement__pb2.ExportRoundResponse.FromString,
+                _registered_method=True)
 
 
 class PlacementServiceServicer:
@@ -97,6 +102,13 @@ class PlacementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportRound(self, request, context):
+        """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlacementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -124,6 +136,11 @@ def add_PlacementServiceServicer_to_server(servicer, server):
                     servicer.ListRounds,
                     request_deserializer=westward_dot_v1_dot_placement__pb2.ListRoundsRequest.FromString,
                     response_serializer=westward_dot_v1_dot_placement__pb2.ListRoundsResponse.SerializeToString,
+            ),
+            'ExportRound': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExportRound,
+                    request_deserializer=westward_dot_v1_dot_placement__pb2.ExportRoundRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_placement__pb2.ExportRoundResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -261,6 +278,33 @@ class PlacementService:
             '/westward.v1.PlacementService/ListRounds',
             westward_dot_v1_dot_placement__pb2.ListRoundsRequest.SerializeToString,
             westward_dot_v1_dot_placement__pb2.ListRoundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/westward.v1.PlacementService/ExportRound',
+            westward_dot_v1_dot_placement__pb2.ExportRoundRequest.SerializeToString,
+            westward_dot_v1_dot_placement__pb2.ExportRoundResponse.FromString,
             options,
             channel_credentials,
             insecure,

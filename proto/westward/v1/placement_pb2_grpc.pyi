@@ -39,6 +39,8 @@ class PlacementServiceStub:
     ListNodes: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ListNodesRequest, _placement_pb2.ListNodesResponse]
     ListRounds: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ListRoundsRequest, _placement_pb2.ListRoundsResponse]
     """Planning rounds, newest first."""
+    ExportRound: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ExportRoundRequest, _placement_pb2.ExportRoundResponse]
+    """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress."""
 
 @_typing.type_check_only
 class PlacementServiceAsyncStub(PlacementServiceStub):
@@ -51,6 +53,8 @@ class PlacementServiceAsyncStub(PlacementServiceStub):
     ListNodes: _aio.UnaryUnaryMultiCallable[_placement_pb2.ListNodesRequest, _placement_pb2.ListNodesResponse]  # type: ignore[assignment]
     ListRounds: _aio.UnaryUnaryMultiCallable[_placement_pb2.ListRoundsRequest, _placement_pb2.ListRoundsResponse]  # type: ignore[assignment]
     """Planning rounds, newest first."""
+    ExportRound: _aio.UnaryUnaryMultiCallable[_placement_pb2.ExportRoundRequest, _placement_pb2.ExportRoundResponse]  # type: ignore[assignment]
+    """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress."""
 
 class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -90,5 +94,13 @@ class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_placement_pb2.ListRoundsResponse, _abc.Awaitable[_placement_pb2.ListRoundsResponse]]:
         """Planning rounds, newest first."""
+
+    @_abc_1.abstractmethod
+    def ExportRound(
+        self,
+        request: _placement_pb2.ExportRoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_pb2.ExportRoundResponse, _abc.Awaitable[_placement_pb2.ExportRoundResponse]]:
+        """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress."""
 
 def add_PlacementServiceServicer_to_server(servicer: PlacementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

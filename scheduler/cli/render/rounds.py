@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from scheduler.cli.render import common
 from scheduler.cli.render.noted import Noted
+from scheduler.rounds.record import RecordedRound
 from westward.v1 import placement_pb2
 
 
@@ -61,6 +62,40 @@ def _row(item: placement_pb2.Round, *, wide: bool) -> list[RenderableType]:
 def _nowhere(item: placement_pb2.Round) -> Text:
     codes = sorted(item.reasons.items(), key=lambda pair: (-pair[1], pair[0]))
     return Text(", ".join(f"{common.clean(code)} {count}" for code, count in codes))
+
+
+def comparison(before: RecordedRound, after: RecordedRound, *, identical: bool) -> RenderableType:
+    """A recorded round beside what came of planning it again."""
+    table = common.table()
+    table.add_column("", no_wrap=True)
+    table.add_column("RECORDED", justify="right", no_wrap=True)
+    table.add_column("REPLAYED", justify="right", no_wrap=True)
+    rows = zip(_figures(before), _figures(after), strict=True)
+    for (head, was), (_, now) in rows:
+        table.add_row(head, was, now)
+    stages = [dict(made.plan.stages) if made.plan else {} for made in (before, after)]
+    for name in dict.fromkeys(name for one in stages for name in one):
+        cells = (f"{one[name]:.0f}" if name in one else "" for one in stages)
+        table.add_row(f"{common.clean(name)} ms", *cells)
+    verdict = Text("The same plan, to the last bit.", "green")
+    if not identical:
+        verdict = Text("Not the same plan.", "bold red")
+        if before.software != after.software:
+            verdict.append(" Another version of Westward may well plan otherwise.", "not bold")
+    failures = [Text(f"{made.failure}") for made in (before, after) if made.failure]
+    return Group(table, Text(), *failures[: 1 if identical else 2], verdict)
+
+
+def _figures(made: RecordedRound) -> list[tuple[str, str]]:
+    plan = made.plan
+    told = [("version", made.software), ("jobs", f"{len(made.snapshot.jobs):,}")]
+    heads = ("start now", "start later", "nowhere", "asked to stop", "yuan", "bound", "gap", "plan")
+    if plan is None:
+        return [*told, *((head, "none") for head in heads)]
+    counts = (plan.now, plan.later, plan.unplaced, plan.interruptions)
+    cells = [f"{count:,}" for count in counts]
+    cells += [f"{plan.objective_yuan:.6f}", f"{plan.bound_yuan:.6f}", gap(plan.gap)]
+    return [*told, *zip(heads, [*cells, plan.sha256[:16]], strict=True)]
 
 
 def gap(value: float) -> str:

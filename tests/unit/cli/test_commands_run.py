@@ -65,6 +65,18 @@ def test_json_and_yaml_are_the_answer_of_the_wire(
     assert capsys.readouterr().out.strip()
 
 
+def test_a_round_is_exported_to_a_file(
+    fake: FakeScheduler, capsys: Capture, tmp_path: Path
+) -> None:
+    file = tmp_path / "round.json.gz"
+    assert main(["rounds", "export", "41", "-f", str(file)]) == 0
+    assert file.read_bytes() == b"all of round 41"
+    assert f"westward rounds replay {file}" in capsys.readouterr().out
+    assert main(["rounds", "export", "40", "-f", str(file)]) == 3
+    assert main(["rounds", "export", "-f", str(tmp_path / "no" / "folder")]) == 2
+    assert "cannot be written: No such file or directory" in capsys.readouterr().err
+
+
 def test_in_a_pipe_every_job_is_one_whole_line(fake: FakeScheduler, capsys: Capture) -> None:
     assert main(["jobs"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()

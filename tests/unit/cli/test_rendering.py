@@ -8,7 +8,10 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from scheduler.cli.render import arrays, clusters, common, explain, jobs, nodes, placements, rounds
+from scheduler.planner.budget import Budget
+from scheduler.rounds.record import PlanFigures, RecordedRound
 from tests.fakes import canned
+from tests.scenario.world import World
 from westward.v1 import job_pb2, placement_pb2
 
 Golden = Callable[[str, str], None]
@@ -32,6 +35,7 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "nodes": lambda: nodes.listing(canned.nodes().nodes),
     "placements": lambda: placements.listing(canned.placements().placements),
     "rounds": lambda: rounds.listing(canned.rounds().rounds),
+    "rounds-replay": lambda: rounds.comparison(replayed(0.0), replayed(1.5), identical=False),
 }
 WIDE_SCENES: dict[str, Callable[[], RenderableType]] = {
     "jobs": lambda: jobs.listing(canned.jobs(), wide=True),
@@ -40,6 +44,28 @@ WIDE_SCENES: dict[str, Callable[[], RenderableType]] = {
     "placements": lambda: placements.listing(canned.placements().placements, wide=True),
     "rounds": lambda: rounds.listing(canned.rounds().rounds, wide=True),
 }
+
+
+def replayed(dearer_yuan: float) -> RecordedRound:
+    """A round whose plan cost as much more when it was planned again."""
+    figures = PlanFigures(
+        sha256=f"{int(dearer_yuan * 10) + 1:x}" * 32,
+        objective_yuan=1218.4 + dearer_yuan,
+        bound_yuan=1215.1,
+        gap=0.0027 + dearer_yuan / 1000,
+        now=2,
+        later=1,
+        unplaced=2,
+        interruptions=0,
+        stages=(("scene", 3.1), ("duals", 88.1 + dearer_yuan)),
+    )
+    return RecordedRound(
+        software="0.1.0",
+        round_id=41,
+        snapshot=World().job("waits", count=5).snapshot(),
+        budget=Budget(),
+        plan=figures,
+    )
 
 
 @pytest.fixture(autouse=True)

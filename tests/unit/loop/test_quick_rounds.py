@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from scheduler.domain.job import JobState
 from scheduler.planner.plan import Plan
-from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.snapshot import Prices, Snapshot
 from tests.fakes.clock import ManualClock
 from tests.fakes.planning import HEAD, Desk, all_now, desk, nothing, place, plan_of
 
@@ -114,3 +114,14 @@ async def test_when_a_planned_start_has_come_the_whole_is_planned(at_work: Desk)
     at_work.decide = nothing
     await at_work.loop.round("tick")
     assert len(at_work.seen[-1].jobs) == 20
+
+
+async def test_whole_rounds_start_from_the_prices_of_the_last_whole_one(at_work: Desk) -> None:
+    at_work.decide = nothing
+    found = at_work.prices = Prices(at_work.clock.now(), 900.0, (), ())
+    await at_work.loop.round("attempt ended")
+    assert at_work.seen[-1].prices is None, "of other jobs than it plans"
+    for _ in range(2):
+        pass_s(at_work, 4 * LONG_S)
+        await at_work.loop.round("tick")
+    assert [seen.prices for seen in at_work.seen[-2:]] == [None, found]

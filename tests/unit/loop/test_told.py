@@ -7,7 +7,6 @@ import pytest
 
 from scheduler.domain.explanation import Candidate, Explanation, Outcome
 from scheduler.domain.reason import Reason, ReasonCode
-from scheduler.planning import told as told_module
 from scheduler.planning.told import Told
 from tests.fakes.jobs import NOW
 
@@ -36,9 +35,8 @@ SAID = Explanation(
 
 
 def news(told: Told, *said: Explanation) -> set[str]:
-    found = told.news(said)
-    told.stored(found)
-    return set(found)
+    told.begin()
+    return {one.job_id for one in said if told.is_news(one)}
 
 
 def test_the_same_in_other_figures_is_no_news() -> None:
@@ -66,14 +64,10 @@ def test_another_answer_is_news_once(other: Explanation) -> None:
     assert not news(told, other)
 
 
-def test_what_was_not_stored_or_was_forgotten_is_still_news() -> None:
+def test_what_was_forgotten_is_news_again() -> None:
     told = Told()
-    assert told.news([SAID]) and news(told, SAID) == {"j1"}
+    news(told, SAID)
+    assert told.code("j1") is ReasonCode.WAITING_FOR_CHEAPER
     told.forget("j1")
+    assert told.code("j1") is None
     assert news(told, SAID) == {"j1"}
-
-
-def test_many_are_written_over_several_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(told_module, "NEWS_MOST", 2)
-    told, said = Told(), [replace(SAID, job_id=f"j{n}") for n in range(5)]
-    assert [news(told, *said) for _ in range(4)] == [{"j0", "j1"}, {"j2", "j3"}, {"j4"}, set()]

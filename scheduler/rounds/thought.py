@@ -1,0 +1,48 @@
+"""The planner with a clock: how long each stage took, beside the plan."""
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from scheduler.domain.explanation import Explanation
+from scheduler.planner.budget import Budget
+from scheduler.planner.plan import Plan, StageTime
+from scheduler.planner.snapshot import Prices, Snapshot
+
+if TYPE_CHECKING:
+    from scheduler.planner.pipeline import Round
+
+
+@dataclass(frozen=True, slots=True)
+class Thought:
+    """A round, and its plan with how long each stage took."""
+
+    round: "Round"
+    plan: Plan
+
+    @property
+    def prices(self) -> Prices:
+        """What a round over nearly the same jobs may start from."""
+        return self.round.prices
+
+    def explain(self, job_id: str) -> Explanation | None:
+        """Closely, one job; None for a stranger."""
+        return self.round.explain(job_id)
+
+
+def think(snapshot: Snapshot, budget: Budget) -> Thought:
+    """Plans, and notes how long each stage took: the planner itself has no clock."""
+    # Loads the compiler, which the scheduler's own process has no use for.
+    from scheduler.planner.pipeline import plan_round  # noqa: PLC0415
+
+    stages: list[StageTime] = []
+    began_s = time.perf_counter()
+
+    def on_stage(name: str) -> None:
+        nonlocal began_s
+        now_s = time.perf_counter()
+        stages.append(StageTime(name, (now_s - began_s) * 1000))
+        began_s = now_s
+
+    made = plan_round(snapshot, budget, on_stage=on_stage)
+    return Thought(made, replace(made.plan, stages=tuple(stages)))
