@@ -1,8 +1,8 @@
 """The plan itself: jobs into what is left at shadow prices, then to where they cost less.
 
 Those choose first that need most of the time they may use: what they leave suits the others. Who
-comes away with nothing chooses earlier the next time (squeaky wheel optimisation: Joslin and
-Clements 1999).
+loses most against what the prices promise, or comes away with nothing, chooses earlier the next
+time (squeaky wheel optimisation: Joslin and Clements 1999).
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policies.scene import Floats, Ints
+from policies.scene import Bools, Floats, Ints
 from scheduler.planner.budget import Budget
 from scheduler.planner.duals import CLOSE, Duals, Market
 from scheduler.planner.kernels.loads import rents
@@ -31,8 +31,12 @@ PAIRS_EXACT = 500_000
 LISTED = 8
 # A gap that CP-SAT is not asked to narrow where it cannot see all options.
 GOOD = 2e-2
-# How far ahead of others those move that were left without a place.
+# How far ahead of others those move that are to blame.
 AHEAD = 0.75
+# Those to blame for a plan: they lose most, so much of all that is lost.
+BLAMED = 0.8
+# Tries in a row that find nothing better; where jobs are left without a place, all are made.
+IDLE_MOST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,22 +175,35 @@ def losses_yuan(model: Model, guide: Guide, places: Places) -> Floats:
 def squeaky(model: Model, market: Market, guide: Guide, budget: Budget) -> Found:
     """The best of several insertions."""
     active, bound, work = market.active, guide.duals.bound_yuan, np.zeros(1, dtype=np.int64)
-    rank = _tightness(model)[active]
+    rank, idle = _tightness(model)[active], 0
     best: Found | None = None
     for _ in range(budget.tries):
         order = active[np.argsort(-rank, kind="stable")]
         found = inserted(model, market, guide, order, work)
+        gains = best is None or best.yuan - found.yuan > CLOSE * abs(best.yuan)
+        idle = 0 if gains else idle + 1
         if best is None or found.yuan < best.yuan:
             best = found
-        alone = found.places.klass[found.places.pair < 0]
-        lost = np.bincount(alone, minlength=len(model.jobs))[active] > 0
         close = best.yuan - bound <= CLOSE * abs(best.yuan)
-        if close or not lost.any() or work[0] >= budget.tries_looks:
+        alone = np.isin(found.places.klass[found.places.pair < 0], active).any()
+        if close or (idle >= IDLE_MOST and not alone) or work[0] >= budget.tries_looks:
             break
-        # Those without a place move ahead of three quarters of what was before them.
-        rank = np.where(lost, rank + AHEAD * (rank.max() - rank), rank)
+        # They move ahead of three quarters of what was before them.
+        blamed = _blamed(model, guide, found.places)[active]
+        rank = np.where(blamed, rank + AHEAD * (rank.max() - rank), rank)
     assert best is not None, "one try at least"
     return best
+
+
+def _blamed(model: Model, guide: Guide, places: Places) -> Bools:
+    """The classes that lose most; (K,)."""
+    lost_yuan = losses_yuan(model, guide, places)
+    lost = np.bincount(places.klass, weights=lost_yuan, minlength=len(model.jobs))
+    order = np.argsort(-lost, kind="stable")
+    most = np.searchsorted(np.cumsum(lost[order]), BLAMED * lost.sum()) + 1
+    blamed = np.zeros(len(lost), dtype=bool)
+    blamed[order[:most]] = True
+    return blamed & (lost > GAIN_LEAST_YUAN)
 
 
 def _tightness(model: Model) -> Floats:
