@@ -2,7 +2,8 @@
 
 Data that lie in the cluster, or in its province, are there already. All data of a run use their
 links at full bandwidth from its start; the run is longer by the slowest of them, and computes when
-all have arrived. In a slot a link carries no more GB than its bandwidth allows.
+all have arrived. In a slot a link carries no more GB than its bandwidth allows, those that still
+come for what runs included.
 """
 
 import numpy as np
@@ -75,7 +76,9 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
     crosses = np.flatnonzero((way_of >= 0) & (pairs.stage_s[pair] > 0))
     pair, entry = pair[crosses], entry[crosses]
     gb = way.gb[owner[entry], where[entry]]
-    gb_per_hour = way.gbps[location, site] * 3600 / 8
+    capacity = way.gbps[location, site, None] * 3600 / 8 * scene.hours
+    for row, (i, c) in enumerate(zip(location.tolist(), site.tolist(), strict=True)):
+        capacity[row] -= scene.sites[c].running_gb.get(way.locations[i], 0.0)
     return (
         StageRows(
             name="link",
@@ -89,7 +92,7 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
             group=way_of[crosses],
             demand=gb * 3600 / pairs.stage_s[pair],
             length_s=pairs.stage_s[pair],
-            capacity=gb_per_hour[:, None] * scene.hours,
+            capacity=np.maximum(capacity, 0.0),
         ),
     )
 
