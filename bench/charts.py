@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from bench.philly import chart as philly
 from bench.planner.result import Case, Results, read
 from bench.planner.targets import Target, target_of
 
@@ -244,7 +245,14 @@ def _by_load(
     axes.set_axisbelow(True)
 
 
-CHARTS = {"planner-growth": growth, "planner-stages": stages, "planner-cost": costs}
+def hubs(_: Results) -> Figure | None:
+    """The policies on the replayed hubs."""
+    named = ("cheapest-now", "cheapest-window", "least-allocated", "most-allocated", "skypilot")
+    colours = dict(zip(named, (PURPLE, ORANGE, TEAL, OLIVE, RED), strict=True))
+    return philly.costs(philly.read(), {**colours, "westward": GREEN}, BLUE, INK)
+
+
+CHARTS = {"planner-growth": growth, "planner-stages": stages, "planner-cost": costs, "philly": hubs}
 
 
 def main() -> int:

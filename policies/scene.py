@@ -161,7 +161,8 @@ class SiteView:
 
     ``carbon_g_per_kwh`` is of energy that is not green. ``running_kw`` is the draw of what runs, in
     every slot it touches; ``running_held_kw`` the green supply it holds; ``running_kwh`` its energy
-    from now on, ``running_held_kwh`` of it held.
+    from now on, ``running_held_kwh`` of it held. ``running_gb`` is what still comes here for what
+    runs, in each slot, by where it lies.
     """
 
     site: Site
@@ -173,6 +174,7 @@ class SiteView:
     running_held_kw: Floats
     running_kwh: Floats
     running_held_kwh: Floats
+    running_gb: dict[str, Floats]
 
 
 @dataclass(frozen=True, slots=True)

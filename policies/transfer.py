@@ -2,7 +2,8 @@
 
 Data that lie in the cluster, or in its province, are there already. All data of a run use their
 links at full bandwidth from its start; the run is longer by the slowest of them, and computes when
-all have arrived. In a slot a link carries no more GB than its bandwidth allows.
+all have arrived. In a slot a link carries no more GB than its bandwidth allows, those that still
+come for what runs included.
 """
 
 import numpy as np
@@ -71,7 +72,9 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
     number = np.full(crossed.shape, -1, dtype=np.int64)
     number[location, site] = np.arange(len(location))
     pair, group, demand = crossings(pairs.klass, pairs.site, pairs.stage_s, *_data(way), number)
-    gb_per_hour = way.gbps[location, site] * 3600 / 8
+    capacity = way.gbps[location, site, None] * 3600 / 8 * scene.hours
+    for row, (i, c) in enumerate(zip(location.tolist(), site.tolist(), strict=True)):
+        capacity[row] -= scene.sites[c].running_gb.get(way.locations[i], 0.0)
     return (
         StageRows(
             name="link",
@@ -85,7 +88,7 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
             group=group,
             demand=demand,
             length_s=pairs.stage_s[pair],
-            capacity=gb_per_hour[:, None] * scene.hours,
+            capacity=np.maximum(capacity, 0.0),
         ),
     )
 

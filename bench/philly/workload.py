@@ -28,6 +28,8 @@ MODELS = {"v100": "A800", "p100": "910B", "k80": "MLU370"}
 FIRST_DAY, WEEKS = 7, 7
 WEEK = timedelta(days=7)
 LONGEST_S = 36 * 3600.0
+# Tariffs change by the hour and runs take hours: rounds by the half hour, two days ahead.
+SLOT_S, HORIZON_SLOTS = 1800.0, 96
 
 # Of the wishes, the share of jobs that has each.
 ORIGINS = {"beijing": 0.3, "shanghai": 0.25, "shenzhen": 0.2, "guangzhou": 0.15, "hangzhou": 0.1}
@@ -119,6 +121,8 @@ def case(
         world=world.world,
         jobs=in_order(jobs),
         start_at=world.start_at,
+        slot_s=SLOT_S,
+        horizon_slots=HORIZON_SLOTS,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scheduler.checker.tables import Runs
 from scheduler.checker.view import SLACK, TOUCH_S, Bools, Floats, Ints, View, groups, levels, summed
 from scheduler.domain.fleet import Site
+from scheduler.domain.job import JobSpec
 from scheduler.planner.snapshot import Snapshot
 
 
@@ -52,19 +53,50 @@ def check_links(view: View, runs: Runs, transfers: Transfers) -> Iterator[str]:
     """No link carries more in a slot than its bandwidth allows, each transfer at an even pace.
 
     Of the slots in which a run may start, and the one after: nothing begins later, so what fits
-    there fits ever after.
+    there fits ever after. What still comes for running attempts is carried, too.
     """
     snapshot, slot_s = view.snapshot, view.snapshot.slot_s
-    begins_s = np.arange(snapshot.slots + 1) * slot_s
+    begins_s = np.arange(snapshot.slots + 1, dtype=np.float64) * slot_s
     left_s = begins_s + slot_s - np.maximum(view.now_s, begins_s)
+    coming_gb = _coming_gb(view, begins_s, left_s)
     named = [(transfers.links[link], rows) for link, rows in groups(transfers.link)]
     for (location, cluster), rows in sorted(named, key=lambda one: one[0]):
         used, gb = _carried(runs, transfers, rows, slot_s, snapshot.slots + 1)
+        gb += coming_gb.get((location, cluster), 0.0)
         most_gb = gbps_of(snapshot.sites[cluster], location, snapshot) * left_s / 8
         too_much = gb > most_gb * (1 + SLACK) + most_gb * TOUCH_S / slot_s + SLACK
         for slot in np.flatnonzero(used & too_much).tolist():
             when = snapshot.slot_at(slot)
             yield f"link {location}-{cluster} at {when}: {gb[slot]} GB > {most_gb[slot]} GB"
+
+
+def _coming_gb(view: View, begins_s: Floats, left_s: Floats) -> dict[tuple[str, str], Floats]:
+    """What each link still carries for running attempts in the first slots, (slots,)."""
+    snapshot, coming = view.snapshot, dict[tuple[str, str], Floats]()
+    for attempt in snapshot.running:
+        site = snapshot.sites.get(attempt.cluster)
+        rates = {} if site is None else _gb_per_s(attempt.spec, site, snapshot)
+        began_s = (attempt.started_at - snapshot.start_at).total_seconds()
+        for location, (gb_per_s, takes_s) in rates.items():
+            until_s = np.clip(began_s + takes_s - begins_s, 0.0, begins_s[1] - begins_s[0])
+            before_s = np.clip(begins_s[1] - begins_s[0] - left_s, 0.0, None)
+            gb = gb_per_s * np.maximum(until_s - before_s, 0.0)
+            key = (location, attempt.cluster)
+            coming[key] = coming.get(key, np.zeros(len(gb))) + gb
+    return coming
+
+
+def _gb_per_s(spec: JobSpec, site: Site, snapshot: Snapshot) -> dict[str, tuple[float, float]]:
+    """At what pace the data of a job come from each place, and how long; none if they cannot."""
+    gb: dict[str, float] = {}
+    for data in spec.data:
+        if data.location not in (site.cluster, site.province) and data.size_gb > 0:
+            gb[data.location] = gb.get(data.location, 0.0) + data.size_gb
+    rates = {location: gbps_of(site, location, snapshot) for location in gb}
+    if not gb or min(rates.values()) <= 0:
+        return {}
+    takes_s = max(gb[location] * 8 / rates[location] for location in gb)
+    return {location: (size / takes_s, takes_s) for location, size in gb.items()}
 
 
 def _carried(

@@ -1,8 +1,8 @@
 """The plan itself: jobs into what is left at shadow prices, then to where they cost less.
 
 Those choose first that need most of the time they may use: what they leave suits the others. Who
-comes away with nothing chooses earlier the next time (squeaky wheel optimisation: Joslin and
-Clements 1999).
+loses most against what the prices promise, or comes away with nothing, chooses earlier the next
+time (squeaky wheel optimisation: Joslin and Clements 1999).
 """
 
 from collections.abc import Callable
@@ -240,7 +240,7 @@ def squeaky(
         close = best.yuan - bound <= CLOSE * abs(best.yuan)
         waits = (best.places.pair[np.isin(best.places.klass, active)] < 0).any()
         looks = budget.tries_looks if waits else budget.tries_looks // FOR_NOBODY
-        if close or worse > WORSE_MOST or work[0] >= looks:
+        if close or (worse > WORSE_MOST and not waits) or work[0] >= looks:
             break
         squeaks = _squeaks(model, guide, found.places)[active]
         if not squeaks.any():

@@ -1,5 +1,6 @@
 """Sites over the time axis: forecasts by slot, and what runs there already."""
 
+import math
 from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Literal
@@ -8,7 +9,8 @@ import numpy as np
 
 from policies.green import first_s
 from policies.scene import OVERLAP_S, Floats, SiteView
-from scheduler.domain.fleet import Node, Site
+from policies.ways import link_to, loads_gb
+from scheduler.domain.fleet import Link, Node, Site
 from scheduler.domain.job import GreenMatching, JobSpec
 from scheduler.domain.series import Series, constant
 from scheduler.planner.pools import last_slot
@@ -78,7 +80,35 @@ def _site_view(site: Site, snapshot: Snapshot, hours: Floats, loads: list[Load])
         running_held_kw=held_kw,
         running_kwh=kwh,
         running_held_kwh=held_kwh,
+        running_gb=_coming_gb(site, snapshot, hours, loads),
     )
+
+
+def _coming_gb(
+    site: Site, snapshot: Snapshot, hours: Floats, loads: list[Load]
+) -> dict[str, Floats]:
+    """What still comes of the data of running attempts, at an even pace; (A,) by where it lies."""
+    coming, ends_s = dict[str, Floats](), np.arange(1, len(hours) + 1) * snapshot.slot_s
+    now_s = (snapshot.now_at - snapshot.start_at).total_seconds()
+    for attempt, _ in loads:
+        gb_of = loads_gb(attempt.spec, site)
+        stage_s = max(
+            (_takes_s(gb, link_to(site, at, snapshot.sites)) for at, gb in gb_of.items()),
+            default=0.0,
+        )
+        end_s = (attempt.started_at - snapshot.start_at).total_seconds() + stage_s
+        if not now_s < end_s < math.inf:
+            continue
+        crossed_s = np.clip(end_s - (ends_s - hours * 3600), 0.0, hours * 3600)
+        for at, gb in gb_of.items():
+            coming.setdefault(at, np.zeros(len(hours)))
+            coming[at] += gb / stage_s * crossed_s
+    return coming
+
+
+def _takes_s(gb: float, link: Link | None) -> float:
+    """How long data take; inf without a way."""
+    return gb * 8 / link.bandwidth_gbps if link and link.bandwidth_gbps > 0 else math.inf
 
 
 def _carbon(site: Site, snapshot: Snapshot, axis: int) -> Floats:

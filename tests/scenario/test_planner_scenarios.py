@@ -1,9 +1,11 @@
 """What an operator expects of the planner, told as small worlds."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from scheduler.checker import check
 from scheduler.domain.explanation import Outcome
 from scheduler.domain.job import DataInput
 from scheduler.domain.reason import ReasonCode
@@ -176,6 +178,19 @@ def test_two_transfers_share_a_link_in_turn() -> None:
     assert sorted(planned.where().values()) == ["qingyang 12:00", "qingyang 12:15"]
     late = next(e for e in planned.plan.explanations if e.outcome is Outcome.PLANNED)
     assert late.reason.code is ReasonCode.LINK
+
+
+def test_a_transfer_that_is_under_way_uses_its_link() -> None:
+    world = World().hub("qingyang", links=(link("shanghai", 1.0),))
+    data = (DataInput(100.0, "shanghai"),)  # 13.3 minutes, of which 8.3 are to come
+    world.busy("qingyang-0", ran_minutes=5, gpus=1, data=data)
+    world.job("reads", minutes=1, data=data).job("has-all", minutes=1)
+    planned = world.plan()
+    assert planned.where() == {"reads": "qingyang 12:15", "has-all": "qingyang 12:00"}
+    rash = replace(planned.placed("reads"), start_at=NOON, end_at=NOON + timedelta(minutes=14.5))
+    others = tuple(p for p in planned.plan.placements if p.job_id != "reads")
+    objections = check(world.snapshot(), replace(planned.plan, placements=(*others, rash)))
+    assert [o for o in objections if o.startswith("link shanghai-qingyang")]
 
 
 def test_savings_against_the_origin() -> None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from scheduler.domain.job import WorkerShape
+from scheduler.domain.job import JobSpec, WorkerShape
 from scheduler.domain.remaining import run_s
 from scheduler.planner.plan import Placement
 from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot
@@ -68,12 +68,14 @@ class Room:
         # Built only for sites where a limit or a green share asks for them.
         self._levels: dict[str, _Levels] = {}
         self._taken: dict[str, list[tuple[int, float, float]]] = defaultdict(list)
+        # GB by location, cluster and slot.
         self._carried_gb: dict[tuple[str, str, int], float] = defaultdict(float)
         # Shapes that a pool, or all of a job's pools, had no room for: they will have none later
         # in this round either. Long queues are passed over so.
         self._full: set[tuple[int, int]] = set()
         self._all_full: set[tuple[int, int]] = set()
         self._since_s = (snapshot.now_at - snapshot.start_at).total_seconds()
+        self._carry_running()
 
     def ready(self) -> list[PendingJob]:
         """Jobs that may start now by their own times, the oldest first."""
@@ -182,7 +184,7 @@ class Room:
         return not (share * it_kw > 0 and (held_kw > levels.green_kw[:span] + ROUNDING).any())
 
     def _linked(self, job: PendingJob, option: Option) -> bool:
-        """Its data cross every link beside those of all that start in this round."""
+        """Its data cross every link beside those of all that runs or starts in this round."""
         site = self._fleet.sites[option.pool.cluster]
         for (location, cluster, slot), gb in self._crossing(job, option):
             link = self._fleet.link(site, location)
@@ -196,15 +198,29 @@ class Room:
         self, job: PendingJob, option: Option
     ) -> Iterator[tuple[tuple[str, str, int], float]]:
         """(location, cluster, slot) and the GB that cross there if the job starts now."""
-        if not option.stage_s > 0:
+        return self._crossed(job.spec, option.pool.cluster, option.stage_s, self._since_s)
+
+    def _carry_running(self) -> None:
+        """Enters what still crosses for those that run."""
+        for attempt in self._snapshot.running:
+            site = self._fleet.sites[attempt.cluster]
+            begun_s = (attempt.started_at - self._snapshot.start_at).total_seconds()
+            stage_s = self._fleet.stage_s(attempt.spec, site)
+            for key, gb in self._crossed(attempt.spec, attempt.cluster, stage_s, begun_s):
+                self._carried_gb[key] += gb
+
+    def _crossed(
+        self, spec: JobSpec, cluster: str, stage_s: float, begun_s: float
+    ) -> Iterator[tuple[tuple[str, str, int], float]]:
+        """What crosses from now on of data that began to at a time, at an even pace."""
+        slot_s, end_s = self._snapshot.slot_s, begun_s + stage_s
+        begin_s = max(begun_s, self._since_s)
+        if not begin_s < end_s < math.inf:
             return
-        slot_s, site = self._snapshot.slot_s, self._fleet.sites[option.pool.cluster]
-        end_s = self._since_s + option.stage_s
-        for location, size_gb in loads_gb(job.spec, site).items():
+        for location, size_gb in loads_gb(spec, self._fleet.sites[cluster]).items():
             for slot in range(math.ceil(end_s / slot_s)):
-                low = max(self._since_s, slot * slot_s)
-                high = min(end_s, (slot + 1) * slot_s)
-                yield (location, site.cluster, slot), size_gb * (high - low) / option.stage_s
+                low, high = max(begin_s, slot * slot_s), min(end_s, (slot + 1) * slot_s)
+                yield (location, cluster, slot), size_gb * (high - low) / stage_s
 
     def _site(self, cluster: str) -> "_Levels":
         if cluster not in self._levels:

@@ -6,6 +6,9 @@ from scheduler.planner.pipeline import plan
 from scheduler.planner.snapshot import Snapshot
 from scheduler.replay.placers.base import Decision
 
+# Nobody asks a replay why a job waits.
+UNEXPLAINED = Budget(explained=0)
+
 
 class Westward:
     """Plans every round anew, as the service does."""
@@ -13,7 +16,7 @@ class Westward:
     interrupts = True
 
     def __init__(self, budget: Budget | None = None, weights: Weights | None = None) -> None:
-        self._budget = budget or Budget()
+        self._budget = budget or UNEXPLAINED
         self._weights = weights or Weights()
 
     def place(self, snapshot: Snapshot) -> Decision:

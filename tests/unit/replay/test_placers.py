@@ -268,6 +268,16 @@ def test_the_green_supply_is_given_away_once() -> None:
         assert sorted(placed(world, policy)) == ["job-0", "job-1"], policy
 
 
+@pytest.mark.parametrize("policy", [*PLAIN, "westward"])
+def test_a_link_is_shared_with_what_still_comes_for_those_that_run(policy: str) -> None:
+    case = CaseOf().hub("qingyang", links=(link("shanghai", 1.0),))
+    data = (DataInput(100.0, "shanghai"),)  # 13.3 minutes
+    case.job("a", minutes=60, data=data).job("b", at_minutes=5, minutes=1, data=data)
+    runs = replay(case.case(), policy, gather_s=0).runs
+    started = {run.job_id: f"{run.started_at:%H:%M}" for run in runs}
+    assert started == {"a": "12:00", "b": "12:15"}
+
+
 def test_a_power_cap_that_falls_during_the_run_counts() -> None:
     world = World().hub("qingyang", power_cap_kw=1.3, pue=[1.2] * 3 + [1.4] * 21)
     world.job("long", gpus=2, minutes=60)

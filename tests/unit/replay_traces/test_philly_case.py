@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from bench.philly import workload
+from bench.philly import clairvoyant, workload
 from bench.philly.__main__ import Cell, outcomes
 from scheduler.replay import world
 from scheduler.replay.bound import Bound
@@ -12,6 +12,7 @@ from scheduler.replay.case import ReplayCase
 from scheduler.replay.metrics import Metrics, Rounds
 from scheduler.replay.traces.files import strangers
 from scheduler.replay.world import WorldFile
+from tests.unit.replay.cases import CaseOf
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,7 @@ def test_outcomes_by_hand() -> None:
             jobs=1,
             metrics={"fifo": metrics("fifo", 100, 5), "westward": metrics("westward", ours, 7)},
             bound=Bound(energy_yuan=70, independent_yuan=60, jobs=1),
+            clairvoyant_yuan=None,
         )
         for seed, ours in ((1, 70.0), (2, 84.0))
     ]
@@ -112,4 +114,19 @@ def test_outcomes_by_hand() -> None:
         "load 0.45: energy against FIFO at most -24%": "-23.0%",
         "load 0.45: within 2% of the bound": "+10.0%",
         "load 0.45: unplaced GPU-hours above FIFO's": "+2.0 at most",
+        "load 0.45: late starts above FIFO's": "+0 at most",
     }
+
+
+def test_one_plan_that_knows_what_comes_keeps_the_cheap_hour_for_the_larger_job() -> None:
+    """Without knowing it, the small one would take the cheap hour as soon as it is there."""
+    case = CaseOf().hub("qingyang", gpus=2, price=[0.9] * 4 + [0.1] * 4 + [0.9] * 8)
+    case.job("small", gpus=1, minutes=60, delay_minutes=180)
+    case.job("large", gpus=2, minutes=60, at_minutes=30, delay_minutes=30)
+    # 0.5 kW an accelerator at a PUE of 1.2: 1.2 kWh at 0.1 yuan, and 0.6 kWh at 0.9.
+    assert clairvoyant.energy_yuan(case.case()) == pytest.approx(1.2 * 0.1 + 0.6 * 0.9)
+
+
+def test_a_clairvoyant_plan_that_leaves_a_job_out_says_nothing() -> None:
+    case = CaseOf().hub("qingyang", gpus=2).job("huge", gpus=4)
+    assert clairvoyant.energy_yuan(case.case()) is None
