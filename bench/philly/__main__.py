@@ -38,7 +38,7 @@ DAYS = 3.0
 # What happens within a slot is planned together.
 GATHER_S = workload.SLOT_S
 # Half the passes for prices: most rounds prove a gap of far less than a percent with those.
-BUDGET = Budget(explained=0, dual_passes=30)
+BUDGET = Budget(explained=0)
 BASELINE = "fifo"
 OURS = "westward"
 # Of energy cost against FIFO, by load.
