@@ -1,6 +1,6 @@
 """`make bench-philly`: policies on Philly-derived jobs, at three loads with three seeds each.
 
-Prints a table and writes ``results/philly.json``. All of it takes half an hour; parts of it:
+Prints a table and writes ``results/philly.json``. All of it takes minutes; parts of it:
 
     python -m bench.philly --loads 0.25 --seeds 1 --days 1 --policies westward fifo
 """
@@ -22,14 +22,12 @@ from rich.table import Table
 
 from bench.philly import clairvoyant, workload
 from bench.report import RESULTS, machine
-from scheduler.planner.budget import Budget
 from scheduler.replay import world as worlds
 from scheduler.replay.bound import Bound
 from scheduler.replay.compare import compare
 from scheduler.replay.engine import Progress
 from scheduler.replay.metrics import Metrics
 from scheduler.replay.placers import PLACERS
-from scheduler.replay.placers.westward import Westward
 
 NAME = "philly"
 LOADS = (0.25, 0.45, 0.65)
@@ -37,8 +35,6 @@ SEEDS = (1, 2, 3)
 DAYS = 3.0
 # What happens within a slot is planned together.
 GATHER_S = workload.SLOT_S
-# Half the passes for prices: most rounds prove a gap of far less than a percent with those.
-BUDGET = Budget(explained=0)
 BASELINE = "fifo"
 OURS = "westward"
 # Of energy cost against FIFO, by load.
@@ -75,16 +71,13 @@ def measured(
     loads: Sequence[float], seeds: Sequence[int], days: float, policies: Sequence[str]
 ) -> Iterator[Cell]:
     """All cells, one after the other."""
-    placers = {**PLACERS, OURS: lambda _: Westward(BUDGET)}
     world = worlds.load(workload.WORLD)
     week = workload.pattern(world)
     for seed in seeds:
         for load in loads:
             case = workload.case(world, week, load=load, seed=seed, days=days)
             print(f"… load {load:g}, seed {seed}: {len(case.jobs):,} jobs", file=sys.stderr)
-            found = compare(
-                case, policies, placers=placers, gather_s=GATHER_S, on_progress=_teller()
-            )
+            found = compare(case, policies, gather_s=GATHER_S, on_progress=_teller())
             yield Cell(
                 load=load,
                 seed=seed,
