@@ -79,6 +79,7 @@ def test_without_results_nothing_is_drawn(
 ) -> None:
     monkeypatch.setattr(charts, "IMAGES", tmp_path)
     monkeypatch.setattr(charts, "read", lambda: None)
+    monkeypatch.setattr(charts.philly, "read", list)
     assert charts.main() == 1
     assert "make bench-planner" in capsys.readouterr().out
     monkeypatch.setattr(charts, "read", lambda: results([]))
