@@ -14,7 +14,7 @@ from scheduler.domain.job import AttemptState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import Quantile, Series
 from scheduler.rpc import convert_jobs
-from scheduler.state.fleet import Identity, NodeView
+from scheduler.state.known import Identity, NodeView
 from westward.v1 import job_pb2, node_pb2, placement_pb2
 
 _STATES = {

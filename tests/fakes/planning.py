@@ -17,7 +17,8 @@ from scheduler.domain.series import constant
 from scheduler.planner.plan import Placement, Plan
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.planning.loop import PlanningLoop
-from scheduler.state.fleet import Fleet, Identity
+from scheduler.state.fleet import Fleet
+from scheduler.state.known import Identity
 from scheduler.state.jobs import JobBook
 from scheduler.store import Store
 from tests.fakes.clock import ManualClock

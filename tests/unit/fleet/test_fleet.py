@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from scheduler.domain.fleet import Link, NodeLifecycle, Region, Rtt
 from scheduler.domain.series import Quantile, Series
-from scheduler.state.fleet import Fleet, Identity, IdentityTakenError
+from scheduler.state.fleet import FORGET_EVERY_S, Fleet
+from scheduler.state.known import Identity, IdentityTakenError
 from tests.fakes.clock import ManualClock
 
 START_AT = datetime(2026, 6, 18, tzinfo=UTC)
@@ -270,5 +271,6 @@ def test_a_node_that_was_away_for_long_is_forgotten(fleet: Fleet, clock: ManualC
     fleet.connect(identity("qy-2", head=False, incarnation="b"))
     assert len(fleet.node_views()) == 2, "silent, but its stream is open"
     fleet.disconnect(known)
+    clock.pass_s(FORGET_EVERY_S)
     fleet.connect(identity("qy-3", head=False, incarnation="c"))
     assert [view.node.id for view in fleet.node_views()] == ["qy-2", "qy-3"]

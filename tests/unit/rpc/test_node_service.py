@@ -228,7 +228,6 @@ async def test_no_other_head_while_a_job_waits_for_the_former(desk: Desk) -> Non
 async def test_the_rest_of_a_stream_does_not_wait_for_working_directories(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nodes, "OUTGOING_MOST", 8)
     monkeypatch.setattr(nodes, "BLOB_CHUNKS_MOST", 4)
     data = bytes(1024 * 1024)
     sha256 = hashlib.sha256(data * 8).hexdigest()
