@@ -31,7 +31,6 @@ CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.http2.bdp_probe", 0),
     ("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES),
     # Each attempt to connect is ours, with our back-off and not that of an earlier channel.
     ("grpc.use_local_subchannel_pool", 1),
@@ -148,7 +147,7 @@ class Link:
 
     def _channel(self) -> grpc.aio.Channel:
         where, ca = self._scheduler.address, self._scheduler.tls_ca
-        compression = grpc.Compression.NoCompression
+        compression = grpc.Compression.Gzip
         if ca is None:
             return grpc.aio.insecure_channel(where, CHANNEL_OPTIONS, compression)
         credentials = grpc.ssl_channel_credentials(ca.read_bytes())

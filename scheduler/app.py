@@ -19,6 +19,7 @@ from scheduler import housekeeping
 from scheduler.clock import Clock, PowerClock
 from scheduler.config import ConfigError, SchedulerConfig, load
 from scheduler.dispatch.dispatcher import Dispatcher
+from scheduler.dispatch.drain import Drain
 from scheduler.dispatch.leases import Leases
 from scheduler.dispatch.streams import Streams
 from scheduler.heap import collect_rarely
@@ -55,7 +56,6 @@ SERVER_OPTIONS = [
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
     # A cluster's whole wish can be large; what comes in stays at gRPC's 4 MiB.
@@ -87,7 +87,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
     try:
         book = JobBook(store, clock)
         await book.load()
-        fleet = Fleet(clock, config.domain_regions(), config.report_interval_s)
+        fleet = Fleet(clock, config.domain_regions(), config.report_interval_s, store.marks.all)
         streams = Streams()
         leases = await _leases(store, clock, config.lease_ttl_s)
         dispatcher = Dispatcher(book, fleet, leases, streams, clock)
@@ -111,6 +111,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
             {
                 "planning loop": _plan(loop, planner),
                 "contact watch": dispatcher.watch_contact(),
+                "drain": Drain(book, store.marks.all, clock).watch(),
                 "leadership watch": store.database.keep_leading(),
                 "earlier leases": housekeeping.settle_leases(store, leases),
                 "retention": housekeeping.tidy(store, config.keep, clock),

@@ -142,7 +142,7 @@ async def run(address: str, agents: int, first: int, spread_s: float) -> None:
 
 
 async def _later(link: Link, spread_s: float) -> None:
-    await asyncio.sleep(random.uniform(0, spread_s))  # noqa: S311
+    await asyncio.sleep(random.uniform(0, spread_s))
     await link.run()
 
 

@@ -20,8 +20,8 @@ class NodeLifecycle(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """An operator's wish that a node gets nothing new. ``drain_until_at``, in the power clock, makes
-    it one that what runs leaves too, by then at the latest."""
+    """An operator's wish that a node gets nothing new. ``drain_until_at``, in the power clock,
+    makes it one that what runs leaves too, by then at the latest."""
 
     at: datetime
     actor: str
@@ -67,8 +67,8 @@ class Link:
 class Rtt:
     """Round-trip times between a cluster and a region over a sliding window.
 
-    ``jitter_ms`` is the mean change from one time to the next, ``connect_ms`` the median time that a
-    TCP connection takes; ``loss`` is the share of ``loss_samples`` probes without an answer.
+    ``jitter_ms`` is the mean change from one time to the next, ``connect_ms`` the median time that
+    a TCP connection takes; ``loss`` is the share of ``loss_samples`` probes without an answer.
     """
 
     region: str

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from scheduler.clock import Clock
 from scheduler.dispatch.verdict import Seen
 from scheduler.domain.arrays import Progress
-from scheduler.domain.fleet import Link, Rejection, Rtt
+from scheduler.domain.fleet import Link, Mark, Rejection, Rtt
 from scheduler.domain.job import AttemptState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import Quantile, Series
@@ -42,7 +42,7 @@ def identity(hello: node_pb2.Hello) -> Identity:
         node_id=hello.node_id,
         cluster=hello.cluster,
         head=hello.head,
-        agent_version=_text(hello.agent_version, 64),
+        agent_version=text(hello.agent_version, 64),
         incarnation=hello.incarnation,
     )
 
@@ -50,7 +50,7 @@ def identity(hello: node_pb2.Hello) -> Identity:
 def node_facts(facts: node_pb2.NodeFacts) -> Mapping[str, Any]:
     """Names and values of ``Node`` fields."""
     return {
-        "accelerator": _text(facts.accelerator, 64),
+        "accelerator": text(facts.accelerator, 64),
         "gpus": facts.gpus,
         "cpus": facts.cpus,
         "memory_gb": facts.memory_gb,
@@ -66,7 +66,7 @@ def _series(name: str, series: node_pb2.Series) -> Series:
         start_at,
         series.step_s,
         tuple(series.values),
-        _text(series.source, 256),
+        text(series.source, 256),
         tuple(Quantile(one.q, tuple(one.values)) for one in series.quantiles),
     )
 
@@ -78,11 +78,11 @@ def site_facts(facts: node_pb2.SiteFacts) -> Mapping[str, Any]:
         GarbledError: a series begins at no time.
     """
     told: dict[str, Any] = {
-        "province": _text(facts.province, 128),
+        "province": text(facts.province, 128),
         "grid_carbon_g_per_kwh": facts.grid_carbon_g_per_kwh,
         "power_cap_kw": facts.power_cap_kw if facts.HasField("power_cap_kw") else None,
         "links": tuple(
-            Link(_text(link.peer, 128), link.bandwidth_gbps, link.transfer_yuan_per_gb)
+            Link(text(link.peer, 128), link.bandwidth_gbps, link.transfer_yuan_per_gb)
             for link in facts.links
         ),
     }
@@ -106,6 +106,9 @@ def rtt(facts: node_pb2.RttFacts) -> Rtt:
         p99_ms=facts.p99_ms,
         loss=facts.loss,
         samples=facts.samples,
+        jitter_ms=facts.jitter_ms,
+        connect_ms=facts.connect_ms if facts.HasField("connect_ms") else None,
+        loss_samples=facts.loss_samples,
     )
 
 
@@ -118,6 +121,9 @@ def rtt_facts(measured: Rtt) -> node_pb2.RttFacts:
         p99_ms=measured.p99_ms,
         loss=measured.loss,
         samples=measured.samples,
+        jitter_ms=measured.jitter_ms,
+        connect_ms=measured.connect_ms,
+        loss_samples=measured.loss_samples,
     )
 
 
@@ -172,12 +178,12 @@ def _time(where: str, stamp: Timestamp) -> datetime:
         raise GarbledError(f"{where}: {error}") from error
 
 
-def _text(told: str, most: int) -> str:
+def text(told: str, most: int) -> str:
     """What people may be shown, and databases will take."""
     return "".join(filter(str.isprintable, told[:most]))
 
 
-def node_view(view: NodeView, gpus_busy: int) -> placement_pb2.Node:
+def node_view(view: NodeView, gpus_busy: int, attempts: int) -> placement_pb2.Node:
     """A node as operators see it."""
     node = view.node
     lifecycle = placement_pb2.NodeLifecycle.Value(f"NODE_LIFECYCLE_{node.lifecycle.value}")
@@ -199,6 +205,18 @@ def node_view(view: NodeView, gpus_busy: int) -> placement_pb2.Node:
         silent_s=view.silent_s,
         agent_version=node.agent_version,
         rejections=[rejection(refused) for refused in view.rejections],
+        attempts=attempts,
+        mark=_mark(view.mark) if view.mark is not None else None,
+    )
+
+
+def _mark(mark: Mark) -> placement_pb2.NodeMark:
+    until = mark.drain_until_at
+    return placement_pb2.NodeMark(
+        actor=mark.actor,
+        reason=mark.reason,
+        at=convert_jobs.stamp(mark.at),
+        drain_until_at=convert_jobs.stamp(until) if until is not None else None,
     )
 
 

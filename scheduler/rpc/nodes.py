@@ -1,6 +1,5 @@
 """The agents' stream: each message is converted, handed on, and answered."""
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterable

@@ -117,9 +117,7 @@ class Fleet:
             self._drop(before)
             before = None
         if before is not None:
-            node = replace(
-                before.node, head=identity.head, agent_version=identity.agent_version
-            )
+            node = replace(before.node, head=identity.head, agent_version=identity.agent_version)
         else:
             node = Node(
                 id=identity.node_id,

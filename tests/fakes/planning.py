@@ -18,8 +18,8 @@ from scheduler.planner.plan import Placement, Plan
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.planning.loop import PlanningLoop
 from scheduler.state.fleet import Fleet
-from scheduler.state.known import Identity
 from scheduler.state.jobs import JobBook
+from scheduler.state.known import Identity
 from scheduler.store import Store
 from tests.fakes.clock import ManualClock
 from tests.fakes.jobs import a_spec, opened

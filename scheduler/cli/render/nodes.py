@@ -12,11 +12,13 @@ _STYLES = {
     placement_pb2.NODE_LIFECYCLE_READY: "green",
     placement_pb2.NODE_LIFECYCLE_SUSPECT: "yellow",
     placement_pb2.NODE_LIFECYCLE_LOST: "bold red",
+    placement_pb2.NODE_LIFECYCLE_CORDONED: "cyan",
+    placement_pb2.NODE_LIFECYCLE_DRAINING: "cyan",
 }
 
 
 def listing(nodes: Sequence[placement_pb2.Node], *, wide: bool = False) -> RenderableType:
-    """One row per node; rejected fields below."""
+    """One row per node; below, what operators wish of them and what was not believed."""
     if not nodes:
         return Text("No nodes. Start agents with: westward agent --config FILE")
     table = common.table()
@@ -34,8 +36,8 @@ def listing(nodes: Sequence[placement_pb2.Node], *, wide: bool = False) -> Rende
         table.add_column("VERSION")
     for node in sorted(nodes, key=lambda n: (n.cluster, n.id)):
         table.add_row(*_row(node, wide=wide))
-    rejected = [line for node in nodes for line in _rejections(node)]
-    return Group(table, Text(), *rejected) if rejected else table
+    notes = [line for node in nodes for line in (*_mark(node), *_rejections(node))]
+    return Group(table, Text(), *notes) if notes else table
 
 
 def _row(node: placement_pb2.Node, *, wide: bool) -> list[RenderableType]:
@@ -59,6 +61,18 @@ def _row(node: placement_pb2.Node, *, wide: bool) -> list[RenderableType]:
             common.clean(node.agent_version),
         ]
     return row
+
+
+def _mark(node: placement_pb2.Node) -> list[Text]:
+    if not node.HasField("mark"):
+        return []
+    mark, left = node.mark, f"{node.attempts} attempt" + "s" * (node.attempts != 1)
+    told = f"{node.id}: {left} left there"
+    if mark.HasField("drain_until_at"):
+        told += f", until {common.when(mark.drain_until_at)}"
+    told += f"; {mark.actor} at {common.when(mark.at)}" + f": {mark.reason}" * bool(mark.reason)
+    word = "drained       " if mark.HasField("drain_until_at") else "cordoned      "
+    return [Text.assemble((word, "cyan"), common.clean(told))]
 
 
 def _rejections(node: placement_pb2.Node) -> list[Text]:
