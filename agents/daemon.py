@@ -79,13 +79,17 @@ def _own_folder(config: AgentConfig) -> IO[bytes]:
 async def _run(config: AgentConfig, executor_factory: ExecutorFactory) -> None:
     attempts_dir = config.node_dir / "attempts"
     tailer = Tailer(attempts_dir)
-    prober = Prober(config.cluster) if config.head is not None else None
+    prober = Prober(config.cluster)
     reporter = Reporter(Readings.configured(config), prober)
-    handlers: dict[str, Handler] = {"report_ack": reporter.on_ack, "log_ack": tailer.on_ack}
+    handlers: dict[str, Handler] = {
+        "report_ack": reporter.on_ack,
+        "log_ack": tailer.on_ack,
+        "probe_duty": prober.on_duty,
+    }
     workers: list[Worker] = [reporter.run, tailer.run]
     executor: Executor | None = None
     attempts: Attempts | None = None
-    if prober is not None and config.head is not None:
+    if config.head is not None:
         working_dirs = WorkingDirs(config.node_dir / "workdirs")
         executor = await executor_factory(config, config.head)
         attempts = Attempts(executor, working_dirs, config.node_dir / "lease.json")
@@ -100,8 +104,7 @@ async def _run(config: AgentConfig, executor_factory: ExecutorFactory) -> None:
             if attempts is not None:
                 group.create_task(attempts.run())
     finally:
-        if prober is not None:
-            await prober.close()
+        await prober.close()
         if executor is not None:
             await executor.close()
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import grpc
 import structlog
 
+from agents.datagrams import Echo
 from scheduler import logsetup
 from westward.v1 import gateway_pb2, gateway_pb2_grpc
 
@@ -56,7 +57,8 @@ async def _until(moment_s: float) -> None:
 
 @asynccontextmanager
 async def serving(region: str, address: str, delays_ms: Mapping[str, float]) -> AsyncIterator[int]:
-    """Serves while entered; yields the port, which the system chose if ``address`` ends in :0.
+    """Serves while entered; yields the port, of TCP for echoes and of UDP for datagrams, which the
+    system chose if ``address`` ends in :0.
 
     Raises:
         RuntimeError: the address cannot be bound.
@@ -65,9 +67,18 @@ async def serving(region: str, address: str, delays_ms: Mapping[str, float]) -> 
     gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GatewayService(region, delays_ms), server)
     port = server.add_insecure_port(address)
     await server.start()
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        datagrams, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: Echo(region), local_addr=(host, port)
+        )
+    except OSError as error:
+        await server.stop(grace=None)
+        raise RuntimeError(f"UDP port {port} of {host} cannot be bound: {error}") from error
     try:
         yield port
     finally:
+        datagrams.close()
         await server.stop(grace=1.0)
 
 

@@ -186,14 +186,7 @@ class Reporter:
             parts["site"] = site
         if self._prober is not None:
             for region, rtt in self._prober.measured().items():
-                parts[f"rtt/{region}"] = node_pb2.RttFacts(
-                    region=region,
-                    p50_ms=rtt.p50_ms,
-                    p95_ms=rtt.p95_ms,
-                    p99_ms=rtt.p99_ms,
-                    loss=rtt.loss,
-                    samples=rtt.samples,
-                )
+                parts[f"rtt/{region}"] = rtt.facts(region)
         return parts
 
     async def _pause(self, interval_s: float) -> None:

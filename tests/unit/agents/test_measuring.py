@@ -12,11 +12,11 @@ from westward.v1 import node_pb2
 
 def test_percentiles_are_by_nearest_rank() -> None:
     window = deque[float | None](float(ms) for ms in range(100, 0, -1))
-    assert statistics(window) == RttStatistics(50.0, 95.0, 99.0, 0.0, 100)
+    assert statistics(window) == RttStatistics(50.0, 95.0, 99.0, 0.0, 100, 1.0, 100)
 
 
 def test_lost_probes_count_as_loss_and_not_as_time() -> None:
-    assert statistics([10.0, None, 30.0, None]) == RttStatistics(10.0, 30.0, 30.0, 0.5, 2)
+    assert statistics([10.0, None, 30.0, None]) == RttStatistics(10.0, 30.0, 30.0, 0.5, 2, 20.0, 4)
     assert statistics([None, None]) is None
     assert statistics([]) is None
 
