@@ -1,54 +1,115 @@
 """What is wrong with a configuration, and what each source reads right now."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from agents.collectors.accelerators import AcceleratorFacts
 from agents.collectors.base import Span
-from agents.collectors.declared import AcceleratorFacts
 from agents.collectors.host import HostFacts
-from agents.config import ConfigError, load
-from agents.report import Readings
+from agents.collectors.readings import Readings
+from agents.config import AgentConfig, ConfigError, load
 from scheduler.domain.series import Series
 
 SLOT_S = 900.0
-REACH_S = 86400.0
+REACH_S = 2 * 86400.0
+Facts = AcceleratorFacts | HostFacts | Series
+# Some tools take longer than an agent waits for one report.
+TRIES = 4
 
 
-async def check(config_path: Path) -> tuple[bool, list[str]]:
-    """Whether all is well, and a line for each source: its name, then the reading or the error."""
-    try:
-        config = load(config_path)
-    except ConfigError as error:
-        return False, [str(error)]
-    role = "head" if config.head is not None else "node"
-    lines = [f"{config_path}: {config.node_id}, {role} of cluster {config.cluster}"]
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What one source reads right now: ``told``, and what is wrong with it, if anything."""
+
+    name: str
+    told: str
+    trouble: str = ""
+
+
+async def check(config: AgentConfig) -> list[Read]:
+    """What each source reads, in the order of a report."""
     readings = Readings.configured(config)
-    await readings.refresh(Span(datetime.now(UTC), SLOT_S, REACH_S))
-    well = True
-    for reading in readings.all():
-        well = well and reading.error is None
-        told = f"ERROR {reading.error}" if reading.error else _told(reading.value)
-        lines.append(f"{reading.name}: {told}")
-    return well, lines
+    for _ in range(TRIES):
+        await readings.refresh(Span(datetime.now(UTC), SLOT_S, REACH_S))
+        if all(reading.value is not None for reading in readings.all()):
+            break
+    return [_read(reading.name, reading.value, reading.error) for reading in readings.all()]
 
 
 def main(config_path: Path) -> int:
     """Prints the check; answers the exit code, 0 when all is well, else 2."""
-    well, lines = asyncio.run(check(config_path))
-    print("\n".join(lines))
-    return 0 if well else 2
+    try:
+        config = load(config_path)
+    except ConfigError as error:
+        print(error)
+        return 2
+    reads = asyncio.run(check(config))
+    console = Console(highlight=False)
+    console.print(_rendered(config, config_path, reads))
+    return 2 if any(read.trouble for read in reads) else 0
 
 
-def _told(value: AcceleratorFacts | HostFacts | Series | None) -> str:
+def _rendered(config: AgentConfig, path: Path, reads: list[Read]) -> RenderableType:
+    role = "head" if config.head is not None else "node"
+    head = Text(f"{path}: {config.node_id}, {role} of cluster {config.cluster}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("SOURCE", no_wrap=True)
+    table.add_column("READS NOW")
+    for read in reads:
+        told = Text(read.told)
+        if read.trouble:
+            told.append(f"{'; ' if read.told else ''}ERROR {read.trouble}", "bold red")
+        table.add_row(Text(read.name), told)
+    return Group(head, Text(), table)
+
+
+def _read(name: str, value: Facts | None, error: str | None) -> Read:
     match value:
-        case AcceleratorFacts(count=0):
-            return "none"
-        case AcceleratorFacts(model, count, power_kw):
-            return f"{count} × {model}, {power_kw:g} kW each under load"
-        case HostFacts(cpus=cpus, memory_gb=memory_gb):
-            return f"{cpus:g} CPUs, {memory_gb:.1f} GB"
-        case Series(values=values):
-            return f"now {values[0]:g}, least {min(values):g}, most {max(values):g} in 24 h"
+        case AcceleratorFacts():
+            sick = "; ".join(f"{one.id} is withdrawn: {one.reason}" for one in value.sick)
+            return Read(name, _accelerators(value), error or sick)
+        case HostFacts():
+            told = f"{value.cpus:g} CPUs, {value.memory_gb:.1f} GB, {value.disk_free_gb:,.0f} GB"
+            return Read(name, f"{told} of disk free", error or "")
+        case Series():
+            return Read(name, _series(value), error or value.trouble)
         case None:
-            return "nothing"
+            return Read(name, "", error or "nothing")
+
+
+def _accelerators(facts: AcceleratorFacts) -> str:
+    if not facts.count:
+        return "none"
+    told = [f"{facts.count} × {facts.model}", f"{facts.power_kw:g} kW each under load"]
+    if facts.memory_gb:
+        told.append(f"{facts.memory_gb:g} GB each")
+    told.append(f"{facts.pflops:g} PFLOPS" if facts.pflops else "PFLOPS unknown")
+    if facts.draw_kw is not None:
+        told.append(f"{facts.draw_kw:g} kW now")
+    return ", ".join(told)
+
+
+def _series(series: Series) -> str:
+    values = series.values
+    told = f"now {values[0]:g}"
+    if len(values) > 1:
+        told += f", least {min(values):g}, most {max(values):g} in {REACH_S / 3600:g} h"
+    told += " (measured)" * (series.measured > 0)
+    told += " (from a share)" * series.from_share
+    if series.read_at is not None:
+        age_s = max(0.0, (datetime.now(UTC) - series.read_at).total_seconds())
+        told += f"; {_age(age_s)} old"
+    return f"{told}; {series.source}"
+
+
+def _age(seconds: float) -> str:
+    for size, name in ((86400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s"

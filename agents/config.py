@@ -3,38 +3,28 @@
 import difflib
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
-from zoneinfo import ZoneInfo
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from agents.source_keys import Feed, Green, MeteredPue, NotNegative, Positive, Price, Section
+
 # Becomes a folder's name and a label of a Ray node.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 HostPort = Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")]
 
-# Keys that hold paths; relative ones are taken from the folder of the file that names them.
-_PATHS = (
-    ("data_dir",),
-    ("scheduler", "tls_ca"),
-    ("head", "price", "table"),
-    ("head", "green", "file"),
-    ("head", "ray", "auth_token_file"),
-)
+# Keys that hold paths, wherever they stand below the section; relative ones are taken from the
+# folder of the file that names them.
+_PATHS = {"data_dir", "tls_ca", "table", "file", "auth_token_file", "token_file", "tool", "disk"}
 
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message names each key, its value and what it takes."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SchedulerAddress(_Section):
+class SchedulerAddress(Section):
     """Where the scheduler is and how to be let in."""
 
     address: HostPort = Field(description="host:port of the scheduler's gRPC service")
@@ -44,61 +34,67 @@ class SchedulerAddress(_Section):
     token: str | None = Field(default=None, description="bearer token, when the scheduler asks one")
 
 
-class Accelerators(_Section):
-    """What this node has, declared by its operator."""
+class Accelerators(Section):
+    """What this node has: read from the vendor's driver or tool, or declared by its operator."""
 
-    model: str = Field(min_length=1, max_length=64, description="as jobs name it, e.g. A800")
-    count: Annotated[int, Field(ge=0, le=1024)] = Field(description="whole accelerators")
-    gpu_power_kw: Positive = Field(
-        description="draw of one under load, its share of the host included"
+    source: Literal["declared", "nvidia", "ascend", "cambricon", "enflame"] = Field(
+        default="declared",
+        description="declared: what stands here; nvidia: NVML; the others: the vendor's tool",
+    )
+    model: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="as jobs name it, e.g. A800; default: as it is read",
+    )
+    count: Annotated[int, Field(ge=0, le=1024)] | None = Field(
+        default=None, description="whole accelerators; only declared"
+    )
+    gpu_power_kw: Positive | None = Field(
+        default=None,
+        description="draw of one under load, its share of the host included; default: its power "
+        "limit and `host_share_kw`",
+    )
+    host_share_kw: NotNegative = Field(
+        default=0.0,
+        description="what the host draws beside its accelerators, per accelerator; counted in the "
+        "energy of attempts",
+    )
+    tflops: Positive | None = Field(
+        default=None, description="dense FP16 of one; default: from the table of models"
+    )
+    tool: Path | None = Field(
+        default=None, description="the vendor's tool; default: npu-smi, cnmon or efsmi on the PATH"
     )
 
+    @model_validator(mode="after")
+    def _all_declared(self) -> "Accelerators":
+        if self.source == "declared":
+            needed = ("model", "count", "gpu_power_kw")
+            lacking = [name for name in needed if getattr(self, name) is None]
+            if lacking:
+                raise ValueError(f"declared accelerators need {', '.join(lacking)}")
+        elif self.count is not None:
+            raise ValueError(f"count = {self.count}: leave it out, {self.source} tells it")
+        return self
 
-class Host(_Section):
+
+class Host(Section):
     """The host, where what is measured is not what jobs may use."""
 
     cpus: Positive | None = Field(default=None, description="cores for jobs; default: all logical")
     memory_gb: Positive | None = Field(
         default=None, description="memory for jobs; default: all, in units of 10^9 bytes"
     )
+    disk: Path | None = Field(
+        default=None, description="on the disk that jobs' data is kept on; default: data_dir"
+    )
     cpu_power_kw: NotNegative = Field(
         default=0.01, description="draw of one core under load, for workers without accelerators"
     )
 
 
-class _LocalTime(_Section):
-    time_zone: str = Field(default="Asia/Shanghai", description="of the hours in the file")
-
-    @field_validator("time_zone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is not a time zone; write e.g. Asia/Shanghai") from error
-        return value
-
-
-class PriceTable(_LocalTime):
-    """Time-of-use price: bands by local hour, each a multiple of a flat price."""
-
-    table: Path = Field(
-        description="CSV: province, season, effective, band, hours_local_start_inclusive, "
-        "multiplier_on_flat"
-    )
-    province: str | None = Field(
-        default=None, description="whose rows of the table apply; default: head.province"
-    )
-    flat_yuan_per_kwh: Positive = Field(description="price to the door in a flat hour")
-
-
-class GreenFile(_LocalTime):
-    """Green supply for this cluster: a typical day (hour, kw) or a forecast (at, kw)."""
-
-    file: Path = Field(description="CSV with the columns hour,kw or at,kw")
-
-
-class Link(_Section):
+class Link(Section):
     """The way data takes between this cluster and a region or another cluster."""
 
     peer: str = Field(min_length=1, description="region or cluster at the other end")
@@ -106,7 +102,7 @@ class Link(_Section):
     transfer_yuan_per_gb: NotNegative = Field(default=0.0, description="what a GB costs")
 
 
-class Ray(_Section):
+class Ray(Section):
     """The cluster's own Ray, reached from its head node."""
 
     address: HostPort = Field(description="host:port of Ray's head, on this host")
@@ -118,14 +114,20 @@ class Ray(_Section):
     )
 
 
-class Head(_Section):
+class Head(Section):
     """Given on one node of each cluster: what holds for the cluster, and the Ray it runs on."""
 
     province: str = Field(min_length=1, description="where the cluster lies, for data residency")
-    price: PriceTable
-    green: GreenFile
-    pue: Annotated[float, Field(ge=1, le=3)] = Field(description="facility kWh / IT kWh")
-    grid_carbon_g_per_kwh: NotNegative = Field(description="of the energy that is not green")
+    price: Price
+    green: Green
+    pue: Annotated[float, Field(ge=1, le=3)] = Field(
+        description="facility kWh / IT kWh, where and while it is not metered"
+    )
+    pue_metered: MeteredPue | None = None
+    grid_carbon_g_per_kwh: NotNegative = Field(
+        description="of the energy that is not green, where and while `grid_carbon` tells nothing"
+    )
+    grid_carbon: Feed | None = Field(default=None, description="the same over time, in g/kWh")
     power_cap_kw: Positive | None = Field(
         default=None, description="most the cluster may draw at the door; default: no cap"
     )
@@ -184,20 +186,20 @@ def load(path: Path) -> AgentConfig:
     if not isinstance(keys, dict):
         raise ConfigError(f"{path}: holds {type(keys).__name__}, not a mapping of keys")
     base = path.resolve().parent
-    for where in _PATHS:
-        _make_absolute(keys, where, base)
+    keys = {str(key): _absolute(str(key), value, base) for key, value in keys.items()}
     try:
-        return AgentConfig(**{str(key): value for key, value in keys.items()})
+        return AgentConfig(**keys)
     except ValidationError as error:
         raise ConfigError(_told(error, path)) from error
 
 
-def _make_absolute(keys: dict[str, Any], where: tuple[str, ...], base: Path) -> None:
-    section: Any = keys
-    for key in where[:-1]:
-        section = section.get(key) if isinstance(section, dict) else None
-    if isinstance(section, dict) and isinstance(section.get(where[-1]), str):
-        section[where[-1]] = str(base / section[where[-1]])
+def _absolute(key: str, value: Any, base: Path) -> Any:
+    if isinstance(value, dict):
+        return {name: _absolute(str(name), below, base) for name, below in value.items()}
+    # A tool without a slash is looked for on the PATH.
+    if key in _PATHS and isinstance(value, str) and (key != "tool" or "/" in value):
+        return str(base / value)
+    return value
 
 
 def _told(error: ValidationError, path: Path) -> str:
@@ -208,6 +210,9 @@ def _told(error: ValidationError, path: Path) -> str:
             lines.append(f"  {where}: unknown key{_suggestion(item['loc'])}")
         elif item["type"] == "missing":
             lines.append(f"  {where}: missing")
+        elif item["type"] == "value_error" and isinstance(item["input"], dict):
+            # Keys that do not go together.
+            lines.append(f"  {where}: {item['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"  {where} = {item['input']!r}: {item['msg']}")
     return "\n".join(lines)

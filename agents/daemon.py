@@ -13,12 +13,13 @@ import structlog
 
 from agents import orphans
 from agents.attempts import Attempts
+from agents.collectors.readings import Readings
 from agents.config import AgentConfig, ConfigError, Head, load
 from agents.executor.base import Executor
 from agents.latency import Prober
 from agents.link import Handler, Link, Worker
 from agents.logs import Tailer
-from agents.report import Readings, Reporter
+from agents.report import Reporter
 from agents.workdirs import WorkingDirs
 from scheduler import logsetup
 from westward.v1 import node_pb2
@@ -80,7 +81,8 @@ async def _run(config: AgentConfig, executor_factory: ExecutorFactory) -> None:
     attempts_dir = config.node_dir / "attempts"
     tailer = Tailer(attempts_dir)
     prober = Prober(config.cluster)
-    reporter = Reporter(Readings.configured(config), prober)
+    readings = Readings.configured(config)
+    reporter = Reporter(readings, prober)
     handlers: dict[str, Handler] = {
         "report_ack": reporter.on_ack,
         "log_ack": tailer.on_ack,
@@ -101,6 +103,7 @@ async def _run(config: AgentConfig, executor_factory: ExecutorFactory) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(link.run())
             group.create_task(orphans.watch(attempts_dir))
+            group.create_task(readings.meter.run())
             if attempts is not None:
                 group.create_task(attempts.run())
     finally:

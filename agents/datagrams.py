@@ -8,19 +8,21 @@ import asyncio
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 ASKS, TELLS = b"WWg?", b"WWg!"
 NONCE_BYTES = 8
 # A question is as long as the longest answer, so that a gateway cannot be made to amplify anything.
 DATAGRAM_BYTES = 128
+# Answers that a demo holds back at once.
+WAITING_MOST = 1000
 _HEAD_BYTES = len(ASKS) + NONCE_BYTES
 
 
-def question(nonce: bytes) -> bytes:
+def question(nonce: bytes, cluster: str) -> bytes:
     """What an agent sends."""
-    return (ASKS + nonce).ljust(DATAGRAM_BYTES, b"\0")
+    return (ASKS + nonce + cluster.encode()).ljust(DATAGRAM_BYTES, b"\0")[:DATAGRAM_BYTES]
 
 
 def answer(data: bytes, region: str) -> bytes | None:
@@ -31,10 +33,13 @@ def answer(data: bytes, region: str) -> bytes | None:
 
 
 class Echo(asyncio.DatagramProtocol):
-    """The gateway's end: answers at once."""
+    """The gateway's end: answers at once, or late where a demo wants a cluster to be far away."""
 
-    def __init__(self, region: str) -> None:
+    def __init__(self, region: str, late: Callable[[str], Awaitable[None] | None]) -> None:
+        """``late(cluster)`` is what to wait for before a cluster is answered; None for nothing."""
         self._region = region
+        self._late = late
+        self._waiting: set[asyncio.Task[None]] = set()
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -43,7 +48,19 @@ class Echo(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         told = answer(data, self._region)
-        if told is not None and self._transport is not None:
+        if told is None or self._transport is None:
+            return
+        late = self._late(data[_HEAD_BYTES:].rstrip(b"\0").decode(errors="replace"))
+        if late is None:
+            self._transport.sendto(told, addr)
+        elif len(self._waiting) < WAITING_MOST:
+            task = asyncio.ensure_future(self._send_late(late, told, addr))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
+
+    async def _send_late(self, late: Awaitable[None], told: bytes, addr: tuple[str, int]) -> None:
+        await late
+        if self._transport is not None:
             self._transport.sendto(told, addr)
 
 
@@ -51,10 +68,11 @@ class Pinger(asyncio.DatagramProtocol):
     """The agent's end. ``outcomes`` holds the round trips in ms of the newest datagrams whose fate
     is known, None for a lost one."""
 
-    def __init__(self, region: str, window: int, limit_s: float) -> None:
+    def __init__(self, region: str, cluster: str, window: int, limit_s: float) -> None:
         """``limit_s``: without an answer by then a datagram is lost."""
         self.outcomes: deque[float | None] = deque(maxlen=window)
         self._told = region.encode()[: DATAGRAM_BYTES - _HEAD_BYTES]
+        self._cluster = cluster
         self._limit_s = limit_s
         self._clock_s: Callable[[], float] = time.perf_counter
         self._sent_at_s: dict[bytes, float] = {}
@@ -75,7 +93,7 @@ class Pinger(asyncio.DatagramProtocol):
         if self._transport is None or self._transport.is_closing():
             return
         nonce = os.urandom(NONCE_BYTES)
-        data = question(nonce)
+        data = question(nonce, self._cluster)
         self._sent_at_s[nonce] = self._clock_s()
         self._transport.sendto(data)
 

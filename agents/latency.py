@@ -127,7 +127,7 @@ class GatewayProbe:
         self.region = region
         self.address = address
         self._pace = pace
-        self._pinger = Pinger(region, WINDOW_LOSS, pace.limit_s)
+        self._pinger = Pinger(region, cluster, WINDOW_LOSS, pace.limit_s)
         self._echoes: deque[float | None] = deque(maxlen=WINDOW_ECHOES)
         self._connects_ms: deque[float] = deque(maxlen=WINDOW_CONNECTS)
         self._request = gateway_pb2.EchoRequest(payload=PAYLOAD, cluster=cluster)

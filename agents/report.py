@@ -3,23 +3,18 @@
 import asyncio
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import structlog
 from google.protobuf.message import Message
 
 from agents import wire
 from agents.collectors.base import Span
-from agents.collectors.declared import AcceleratorFacts, ConstantPue, DeclaredAccelerators
-from agents.collectors.green import GreenFile
-from agents.collectors.host import HostFacts, PsutilHost
-from agents.collectors.reading import Reading
-from agents.collectors.tariff import TariffTable
-from agents.config import AgentConfig, Head
+from agents.collectors.meter import told_kwh
+from agents.collectors.notices import tell
+from agents.collectors.readings import Readings
 from agents.latency import Prober
 from agents.link import Session
 from agents.waiting import wait
-from scheduler.domain.series import Series
 from westward.v1 import node_pb2
 
 log = structlog.get_logger()
@@ -64,88 +59,6 @@ class Ledger:
             del self._sent[older]
 
 
-@dataclass(frozen=True, slots=True)
-class SiteReadings:
-    """The head's sources of what holds for the whole cluster."""
-
-    head: Head
-    price: Reading[Series]
-    green: Reading[Series]
-    pue: Reading[Series]
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """All sources of one agent."""
-
-    accelerators: Reading[AcceleratorFacts]
-    host: Reading[HostFacts]
-    site: SiteReadings | None
-
-    @classmethod
-    def configured(cls, config: AgentConfig) -> "Readings":
-        """The sources that the configuration names."""
-        return cls(
-            Reading(DeclaredAccelerators(config.accelerators)),
-            Reading(PsutilHost(config.host)),
-            _site(config.head) if config.head is not None else None,
-        )
-
-    async def refresh(self, span: Span) -> None:
-        """Reads all sources at once; one that fails keeps its last value."""
-        await asyncio.gather(*(reading.refresh(span) for reading in self.all()))
-
-    def all(self) -> tuple[Reading[AcceleratorFacts] | Reading[HostFacts] | Reading[Series], ...]:
-        site = (self.site.price, self.site.green, self.site.pue) if self.site else ()
-        return (self.accelerators, self.host, *site)
-
-    def node_facts(self) -> node_pb2.NodeFacts | None:
-        """What was last read of the node; None before its first good reading."""
-        accelerators, host = self.accelerators.value, self.host.value
-        if accelerators is None or host is None:
-            return None
-        return node_pb2.NodeFacts(
-            accelerator=accelerators.model,
-            gpus=accelerators.count,
-            gpu_power_kw=accelerators.power_kw,
-            cpus=host.cpus,
-            memory_gb=host.memory_gb,
-            cpu_power_kw=host.cpu_power_kw,
-            cpu_load=host.cpu_load,
-        )
-
-    def site_facts(self) -> node_pb2.SiteFacts | None:
-        """What was last read of the cluster, unread series left out; None but on the head."""
-        if self.site is None:
-            return None
-        head = self.site.head
-        facts = node_pb2.SiteFacts(
-            province=head.province,
-            grid_carbon_g_per_kwh=head.grid_carbon_g_per_kwh,
-            power_cap_kw=head.power_cap_kw,
-            links=[node_pb2.LinkFacts(**link.model_dump()) for link in head.links],
-        )
-        for field, reading in (
-            (facts.price_yuan_per_kwh, self.site.price),
-            (facts.green_supply_kw, self.site.green),
-            (facts.pue, self.site.pue),
-        ):
-            if reading.value is not None:
-                field.CopyFrom(wire.series(reading.value))
-        return facts
-
-
-def _site(head: Head) -> SiteReadings:
-    price = TariffTable(
-        head.price.table,
-        province=head.price.province or head.province,
-        flat_yuan_per_kwh=head.price.flat_yuan_per_kwh,
-        time_zone=head.price.time_zone,
-    )
-    green = GreenFile(head.green.file, time_zone=head.green.time_zone)
-    return SiteReadings(head, Reading(price), Reading(green), Reading(ConstantPue(head.pue)))
-
-
 class Reporter:
     """Sends reports on a stream: all parts on the first, then those that changed."""
 
@@ -154,6 +67,8 @@ class Reporter:
         self._prober = prober
         self._ledger = Ledger()
         self._rejected: set[tuple[str, str, str]] = set()
+        # Accelerators and attempts that were told of them.
+        self._told_of: set[tuple[str, str]] = set()
 
     async def run(self, session: Session, terms: wire.Terms) -> None:
         """Reports until cancelled, every interval with jitter, and at once on new round trips."""
@@ -164,6 +79,7 @@ class Reporter:
             if self._prober is not None:
                 self._prober.news.clear()
             await self._readings.refresh(Span(terms.clock.now(), terms.slot_s, terms.horizon_s))
+            await self._tell_of_sick()
             changed = self._ledger.changed(self._parts())
             seq = await session.send(report=_assembled(changed))
             self._ledger.sent(seq, changed)
@@ -178,12 +94,34 @@ class Reporter:
         if rejected:
             self._rejected = rejected
 
+    async def _tell_of_sick(self) -> None:
+        """Tells every attempt once of an accelerator of its own that was withdrawn."""
+        readings = self._readings
+        sick = {one.id: one.reason for one in readings.sick()}
+        told = set()
+        for device_id, reason in sick.items():
+            for attempt_id in readings.meter.holders(device_id):
+                told.add((device_id, attempt_id))
+                if (device_id, attempt_id) not in self._told_of:
+                    text = f"accelerator {device_id} is sick and withdrawn: {reason}"
+                    log.warning("accelerator_sick", attempt=attempt_id, told=text)
+                    await asyncio.to_thread(tell, readings.attempts_dir, attempt_id, text)
+        self._told_of = told
+
     def _parts(self) -> dict[str, Message]:
         parts: dict[str, Message] = {}
         if (node := self._readings.node_facts()) is not None:
             parts["node"] = node
         if (site := self._readings.site_facts()) is not None:
             parts["site"] = site
+        for attempt_id, account in self._readings.meter.accounts().items():
+            kwh, estimated_kwh = told_kwh(account)
+            parts[f"energy/{attempt_id}"] = node_pb2.EnergyFacts(
+                attempt_id=attempt_id,
+                kwh=kwh,
+                estimated_kwh=estimated_kwh,
+                gpus=account.gpus,
+            )
         if self._prober is not None:
             for region, rtt in self._prober.measured().items():
                 parts[f"rtt/{region}"] = rtt.facts(region)
@@ -206,4 +144,6 @@ def _assembled(parts: Mapping[str, Message]) -> node_pb2.Report:
             report.site.CopyFrom(part)
         elif isinstance(part, node_pb2.RttFacts):
             report.rtt.append(part)
+        elif isinstance(part, node_pb2.EnergyFacts):
+            report.energy.append(part)
     return report

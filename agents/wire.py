@@ -18,6 +18,8 @@ from westward.v1 import job_pb2, node_pb2
 
 # Ids of attempts and nodes become folder names: nothing else may reach the disk.
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# Of an error message, so much is told.
+TROUBLE_CHARS = 200
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -151,8 +153,13 @@ def series(values: Series) -> node_pb2.Series:
         values=values.values,
         source=values.source,
         quantiles=[node_pb2.Quantile(q=one.q, values=one.values) for one in values.quantiles],
+        trouble=values.trouble[:TROUBLE_CHARS],
+        measured=values.measured,
+        from_share=values.from_share,
     )
     message.start_at.FromDatetime(values.start_at)
+    if values.read_at is not None:
+        message.read_at.FromDatetime(values.read_at)
     return message
 
 

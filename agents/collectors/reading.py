@@ -1,6 +1,7 @@
 """A collector with its last good reading: nothing that a source does stops a report."""
 
 import asyncio
+import time
 from typing import Generic, TypeVar
 
 import structlog
@@ -27,6 +28,7 @@ class Reading(Generic[T]):
         self.error: str | None = None
         self._collector = collector
         self._running: asyncio.Task[T] | None = None
+        self._failing_since_s: float | None = None
 
     async def refresh(self, span: Span) -> None:
         """Takes a new reading; after a failure ``error`` says why."""
@@ -49,8 +51,15 @@ class Reading(Generic[T]):
             if self.error is not None:
                 log.info("collector_recovered", collector=self.name)
             self.error = None
+            self._failing_since_s = None
+
+    def failing_s(self) -> float:
+        """For how long there has been no good reading; 0 while the last one was good."""
+        return 0.0 if self._failing_since_s is None else time.monotonic() - self._failing_since_s
 
     def _failed(self, error: str) -> None:
+        if self._failing_since_s is None:
+            self._failing_since_s = time.monotonic()
         if error != self.error:
             log.warning("collector_failed", collector=self.name, error=error)
         self.error = error

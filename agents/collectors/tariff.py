@@ -2,6 +2,9 @@
 
 import csv
 import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -9,54 +12,103 @@ from agents.collectors.base import CollectorError, Span
 from scheduler.domain.series import Series
 
 COLUMNS = ("province", "season", "hours_local_start_inclusive", "multiplier_on_flat")
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+ALL, OTHER, HOLIDAY = "all", "other", "holiday"
+
+# Multiple of the flat price by local hour.
+Hours = dict[int, float]
+
+
+@dataclass(slots=True)
+class _Edition:
+    """What holds from one day on: hours by season, as the table names it."""
+
+    seasons: dict[str, Hours]
+
+    def hours(self, day: date, holidays: Collection[date]) -> tuple[str, Hours]:
+        """The season of a day and its hours: a holiday's, its month's, the other months', or those
+        of all days, whichever the table has."""
+        if HOLIDAY in self.seasons and day in holidays:
+            return HOLIDAY, self.seasons[HOLIDAY]
+        for season, hours in self.seasons.items():
+            if day.month in _months(season):
+                return season, hours
+        season = OTHER if OTHER in self.seasons else ALL
+        return season, self.seasons.get(season, {})
 
 
 class TariffTable:
     """Reads the rows of one province anew at every reading, so that a new table counts at once.
 
-    Hour ``h`` stands for h:00 to h+1:00 local time. Only tables that hold all year
-    (season "all") are understood.
+    Hour ``h`` stands for h:00 to h+1:00 local time. A ``season`` is ``all``, months (``Jul-Sep``,
+    ``Jan,Dec``), ``other`` (the months that no other row names) or ``holiday`` (``holidays``). Rows
+    with a day in the column ``effective`` hold from that day on, until those with a later one do;
+    the first also before.
     """
 
     def __init__(
-        self, table: Path, *, province: str, flat_yuan_per_kwh: float, time_zone: str
+        self,
+        table: Path,
+        *,
+        province: str,
+        flat_yuan_per_kwh: float,
+        time_zone: str,
+        holidays: Collection[date] = (),
     ) -> None:
         self.name = f"price (tariff table {table.name}, {province})"
         self._table = table
         self._province = province
         self._flat_yuan_per_kwh = flat_yuan_per_kwh
         self._zone = ZoneInfo(time_zone)
+        self._holidays = frozenset(holidays)
 
     def read(self, span: Span) -> Series:
         """Price to the door in yuan/kWh per step."""
-        multipliers = self._multipliers()
-        values = tuple(
-            round(self._flat_yuan_per_kwh * multipliers[at.astimezone(self._zone).hour], 6)
-            for at in span.times()
-        )
-        return Series(span.start_at, span.step_s, values, f"tariff table {self._table.name}")
+        editions = self._editions()
+        by_day: dict[date, Hours] = {}
+        values = []
+        for at in span.times():
+            local = at.astimezone(self._zone)
+            day = local.date()
+            if day not in by_day:
+                by_day[day] = self._of_day(editions, day)
+            values.append(round(self._flat_yuan_per_kwh * by_day[day][local.hour], 6))
+        read_at = datetime.fromtimestamp(int(self._table.stat().st_mtime), UTC)
+        source = f"tariff table {self._table.name}"
+        return Series(span.start_at, span.step_s, tuple(values), source, read_at=read_at)
 
-    def _multipliers(self) -> dict[int, float]:
-        """Multiple of the flat price by local hour, for all 24."""
-        found: dict[int, float] = {}
-        for line, row in self._rows():
-            if row["season"] != "all":
-                raise CollectorError(
-                    f"{self._table}:{line}: season {row['season']!r}; only 'all' is understood"
-                )
-            multiplier = _multiplier(row, f"{self._table}:{line}")
-            for hour in _hours(row, f"{self._table}:{line}"):
-                if hour in found:
-                    raise CollectorError(
-                        f"{self._table}:{line}: hour {hour} of {self._province} is in two bands"
-                    )
-                found[hour] = multiplier
-        missing = sorted(set(range(24)) - found.keys())
+    def _of_day(self, editions: dict[date, _Edition], day: date) -> Hours:
+        in_force = max((start for start in editions if start <= day), default=min(editions))
+        season, hours = editions[in_force].hours(day, self._holidays)
+        missing = sorted(set(range(24)) - hours.keys())
         if missing:
             raise CollectorError(
-                f"{self._table}: no band of {self._province!r} holds the hours {missing}"
+                f"{self._table}: no band of {self._province!r} holds the hours {missing} "
+                f"on {day.isoformat()} (season {season!r})"
             )
-        return found
+        return hours
+
+    def _editions(self) -> dict[date, _Edition]:
+        """What the table says of the province, by the day from which it holds."""
+        editions: dict[date, _Edition] = {}
+        for line, row in self._rows():
+            where = f"{self._table}:{line}"
+            season = (row["season"] or "").strip().lower()
+            if season not in (ALL, OTHER, HOLIDAY) and not _months(season):
+                raise CollectorError(
+                    f"{where}: season {row['season']!r}; use all, months like Jul-Sep, other or "
+                    f"holiday"
+                )
+            seasons = editions.setdefault(_effective(row), _Edition({})).seasons
+            hours = seasons.setdefault(season, {})
+            multiplier = _multiplier(row, where)
+            for hour in _hours(row, where):
+                if hour in hours:
+                    raise CollectorError(
+                        f"{where}: hour {hour} of {self._province} is in two bands"
+                    )
+                hours[hour] = multiplier
+        return editions
 
     def _rows(self) -> list[tuple[int, dict[str, str]]]:
         try:
@@ -75,6 +127,26 @@ class TariffTable:
                 f"{self._table}: no rows of province {self._province!r}; it has {known}"
             )
         return mine
+
+
+def _effective(row: dict[str, str]) -> date:
+    """The day from which a row holds; any words, such as "unstated", stand for since ever."""
+    try:
+        return date.fromisoformat((row.get("effective") or "").strip())
+    except ValueError:
+        return date.min
+
+
+def _months(season: str) -> frozenset[int]:
+    """The months that ``jul-sep`` or ``jan,nov-dec`` names; none if it names none."""
+    months: set[int] = set()
+    for part in season.split(","):
+        first, _, last = (word.strip()[:3] for word in part.partition("-"))
+        if first not in MONTHS or (last or first) not in MONTHS:
+            return frozenset()
+        begin, end = MONTHS.index(first), MONTHS.index(last or first)
+        months |= {1 + (begin + i) % 12 for i in range((end - begin) % 12 + 1)}
+    return frozenset(months)
 
 
 def _multiplier(row: dict[str, str], where: str) -> float:

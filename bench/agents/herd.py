@@ -16,12 +16,10 @@ from datetime import UTC, datetime
 import structlog
 
 from agents.collectors.base import Span
-from agents.collectors.declared import DeclaredAccelerators
-from agents.collectors.host import PsutilHost
-from agents.collectors.reading import Reading
-from agents.config import Host, SchedulerAddress
+from agents.collectors.readings import Readings
+from agents.config import AgentConfig, SchedulerAddress
 from agents.link import Link, Session
-from agents.report import Readings, Reporter
+from agents.report import Reporter
 from agents.wire import Terms
 from agents.wire import series as series_pb
 from scheduler.domain.series import Series
@@ -89,11 +87,10 @@ class Count:
             self.connected -= 1
 
 
-def an_agent(number: int, address: str, count: Count) -> Link:
+def an_agent(number: int, config: AgentConfig, count: Count) -> Link:
     """The agent with a number; every hundredth is the head of a cluster."""
     head = number % NODES_PER_CLUSTER == 0
-    sources = (Reading(DeclaredAccelerators(None)), Reading(PsutilHost(Host())), None)
-    reporter = Reporter(MadeUpHead(*sources) if head else MadeUp(*sources), None)
+    reporter = Reporter((MadeUpHead if head else MadeUp).configured(config), None)
 
     async def on_ack(session: Session, message: node_pb2.ConnectResponse) -> None:
         count.acknowledged += 1
@@ -107,7 +104,7 @@ def an_agent(number: int, address: str, count: Count) -> Link:
         incarnation=uuid.uuid4().hex,
     )
     return Link(
-        SchedulerAddress(address=address),
+        config.scheduler,
         hello,
         handlers={"report_ack": on_ack},
         workers=[reporter.run, count.here],
@@ -135,10 +132,13 @@ async def tell(count: Count) -> None:
 async def run(address: str, agents: int, first: int, spread_s: float) -> None:
     """All agents, started over ``spread_s``, until the process is ended."""
     count = Count()
+    config = AgentConfig(
+        node_id="herd", cluster="herd", scheduler=SchedulerAddress(address=address)
+    )
     async with asyncio.TaskGroup() as group:
         group.create_task(tell(count))
         for number in range(first, first + agents):
-            group.create_task(_later(an_agent(number, address, count), spread_s))
+            group.create_task(_later(an_agent(number, config, count), spread_s))
 
 
 async def _later(link: Link, spread_s: float) -> None:

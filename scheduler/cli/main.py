@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("replay", "Replay past jobs under several policies and compare them."),
     "policy": ("policy", "Check a policy file, and show what it puts in force."),
     "scheduler": ("scheduler", "Run the scheduler."),
-    "agent": ("agent", "Run the agent of a host."),
+    "agent": ("agent", "Run the agent of a host, or check its configuration."),
     "gateway": ("gateway", "Run the responder of an origin region."),
 }
 EPILOG = (

@@ -55,6 +55,28 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class SickAccelerator:
+    """An accelerator that is there and must not be used, and the attempts it was given to."""
+
+    id: str
+    reason: str
+    attempt_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeHealth:
+    """What a node tells for its operator alone: nothing is planned on it. ``gpu_draw_kw`` is None
+    where it cannot be read; other figures are 0 where they are not known."""
+
+    sick: tuple[SickAccelerator, ...] = ()
+    pflops: float = 0.0
+    gpu_draw_kw: float | None = None
+    gpu_memory_gb: float = 0.0
+    disk_free_gb: float = 0.0
+    gpu_source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """The way between a cluster and a region or another cluster, for data."""
 

@@ -18,7 +18,9 @@ class Series:
     """Value ``i`` holds from ``start_at + i * step_s`` for ``step_s`` seconds.
 
     A forecast may tell how sure it is: ``quantiles``, ascending, each as long as ``values``, which
-    are its median.
+    are its median. The first ``measured`` values were measured; ``from_share`` says that they were
+    worked out from a share and a load. ``read_at`` is when the source told them, in real time
+    (None: nothing that ages), and ``trouble`` why it tells no newer ones.
     """
 
     start_at: datetime
@@ -26,6 +28,20 @@ class Series:
     values: tuple[float, ...]
     source: str = ""
     quantiles: tuple[Quantile, ...] = ()
+    read_at: datetime | None = None
+    trouble: str = ""
+    measured: int = 0
+    from_share: bool = False
+
+    def stale(self, now: datetime) -> str:
+        """Why the series no longer tells of the present (``now`` in its own clock), for people;
+        empty while it does. One value that holds for ever never ends."""
+        if self.trouble:
+            return self.trouble
+        end_s = self.start_at.timestamp() + self.step_s * len(self.values)
+        if len(self.values) > 1 and now.timestamp() >= end_s:
+            return f"it ended {(now.timestamp() - end_s) / 3600:.1f} h ago"
+        return ""
 
     def at(self, when: datetime) -> float:
         """The value at a time; the nearest one outside the series' reach.

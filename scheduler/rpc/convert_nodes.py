@@ -1,6 +1,7 @@
 """Node messages: wire ↔ domain."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +10,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from scheduler.clock import Clock
 from scheduler.dispatch.verdict import Seen
 from scheduler.domain.arrays import Progress
-from scheduler.domain.fleet import Link, Mark, Rejection, Rtt
+from scheduler.domain.fleet import (
+    Link,
+    Mark,
+    NodeHealth,
+    Rejection,
+    Rtt,
+    SickAccelerator,
+    Site,
+)
 from scheduler.domain.job import AttemptState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import Quantile, Series
@@ -20,6 +29,9 @@ from westward.v1 import job_pb2, node_pb2, placement_pb2
 _STATES = {
     number: name.removeprefix("ATTEMPT_STATE_") for name, number in job_pb2.AttemptState.items()
 }
+
+# More accelerators, or attempts on one of them, no host has.
+SICK_MOST = 64
 
 
 class GarbledError(Exception):
@@ -60,6 +72,29 @@ def node_facts(facts: node_pb2.NodeFacts) -> Mapping[str, Any]:
     }
 
 
+def node_health(facts: node_pb2.NodeFacts) -> NodeHealth:
+    """What a node tells for its operator alone; a figure that is none counts as not known."""
+    return NodeHealth(
+        sick=tuple(
+            SickAccelerator(
+                text(one.id, 128),
+                text(one.reason, 256),
+                tuple(text(attempt_id, 128) for attempt_id in one.attempt_ids[:SICK_MOST]),
+            )
+            for one in facts.sick[:SICK_MOST]
+        ),
+        pflops=_figure(facts.pflops),
+        gpu_draw_kw=_figure(facts.gpu_draw_kw) if facts.HasField("gpu_draw_kw") else None,
+        gpu_memory_gb=_figure(facts.gpu_memory_gb),
+        disk_free_gb=_figure(facts.disk_free_gb),
+        gpu_source=text(facts.gpu_source, 128),
+    )
+
+
+def _figure(told: float) -> float:
+    return told if math.isfinite(told) and told >= 0 else 0.0
+
+
 def _series(name: str, series: node_pb2.Series) -> Series:
     start_at = _time(f"site.{name}.start_at", series.start_at)
     return Series(
@@ -68,6 +103,10 @@ def _series(name: str, series: node_pb2.Series) -> Series:
         tuple(series.values),
         text(series.source, 256),
         tuple(Quantile(one.q, tuple(one.values)) for one in series.quantiles),
+        _time(f"site.{name}.read_at", series.read_at) if series.HasField("read_at") else None,
+        text(series.trouble, 256),
+        min(series.measured, len(series.values)),
+        series.from_share,
     )
 
 
@@ -200,6 +239,15 @@ def node_view(view: NodeView, gpus_busy: int, attempts: int) -> placement_pb2.No
             gpu_power_kw=node.gpu_power_kw,
             cpu_power_kw=node.cpu_power_kw,
             cpu_load=node.cpu_load,
+            pflops=view.health.pflops,
+            gpu_draw_kw=view.health.gpu_draw_kw,
+            gpu_memory_gb=view.health.gpu_memory_gb,
+            disk_free_gb=view.health.disk_free_gb,
+            gpu_source=view.health.gpu_source,
+            sick=[
+                node_pb2.SickAccelerator(id=one.id, reason=one.reason, attempt_ids=one.attempt_ids)
+                for one in view.health.sick
+            ],
         ),
         gpus_busy=gpus_busy,
         silent_s=view.silent_s,
@@ -218,6 +266,29 @@ def _mark(mark: Mark) -> placement_pb2.NodeMark:
         at=convert_jobs.stamp(mark.at),
         drain_until_at=convert_jobs.stamp(until) if until is not None else None,
     )
+
+
+def series_states(site: Site, clock: Clock) -> Iterator[placement_pb2.SeriesState]:
+    """Where a site's series come from, how old they are and whether they still tell of now."""
+    now, real_now = clock.now(), datetime.now(UTC)
+    for name, series in (
+        ("price", site.price_yuan_per_kwh),
+        ("green supply", site.green_supply_kw),
+        ("PUE", site.pue),
+        ("grid carbon", site.grid_carbon_g_per_kwh),
+    ):
+        if not isinstance(series, Series):
+            continue
+        age_s = None if series.read_at is None else (real_now - series.read_at).total_seconds()
+        since_start_s = (now - series.start_at).total_seconds()
+        yield placement_pb2.SeriesState(
+            name=name,
+            source=series.source,
+            age_s=None if age_s is None else max(0.0, age_s),
+            stale=series.stale(now),
+            measured=since_start_s < series.measured * series.step_s,
+            from_share=series.from_share,
+        )
 
 
 def power_clock(clock: Clock) -> node_pb2.PowerClock:

@@ -12,6 +12,7 @@ from scheduler.config import SchedulerConfig
 from scheduler.dispatch.dispatcher import Dispatcher, may_start
 from scheduler.dispatch.streams import Streams
 from scheduler.domain import arrays
+from scheduler.domain.fleet import NodeHealth
 from scheduler.domain.job import Job
 from scheduler.rpc import convert_jobs, convert_nodes
 from scheduler.rpc.agent_stream import AgentStream
@@ -239,6 +240,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         if report.HasField("node"):
             facts = convert_nodes.node_facts(report.node)
             rejections += self._fleet.report_node(node_id, facts)
+            self._health(node_id, convert_nodes.node_health(report.node))
         if report.HasField("site"):
             facts = convert_nodes.site_facts(report.site)
             rejections += self._fleet.report_site(node_id, facts)
@@ -252,6 +254,20 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         )
         await stream.send(node_pb2.ConnectResponse(report_ack=ack))
         self._tell_changes()
+
+    def _health(self, node_id: str, health: NodeHealth) -> None:
+        """Keeps it, and logs an accelerator that fell sick, once."""
+        known = {one.id for one in self._fleet.health(node_id).sick}
+        for one in health.sick:
+            if one.id not in known:
+                log.warning(
+                    "accelerator.sick",
+                    node=node_id,
+                    accelerator=one.id,
+                    reason=one.reason,
+                    attempts=one.attempt_ids,
+                )
+        self._fleet.report_health(node_id, health)
 
     def _tell_changes(self) -> None:
         if self._fleet.generation != self._generation:

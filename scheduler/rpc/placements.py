@@ -214,6 +214,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
             attempts=len(held),
             price_source=site.price_yuan_per_kwh.source,
             green_source=site.green_supply_kw.source,
+            series=convert_nodes.series_states(site, self._clock),
         )
         for region, rtt in sorted(site.rtt.items()):
             cluster.links.append(

@@ -10,7 +10,17 @@ from types import MappingProxyType
 from typing import Any
 
 from scheduler.clock import Clock
-from scheduler.domain.fleet import Link, Mark, Node, NodeLifecycle, Region, Rejection, Rtt, Site
+from scheduler.domain.fleet import (
+    Link,
+    Mark,
+    Node,
+    NodeHealth,
+    NodeLifecycle,
+    Region,
+    Rejection,
+    Rtt,
+    Site,
+)
 from scheduler.domain.plausibility import (
     LINK_RANGES,
     NODE_RANGES,
@@ -201,6 +211,14 @@ class Fleet:
         known.remember(facts, rejections)
         return rejections
 
+    def report_health(self, node_id: str, health: NodeHealth) -> None:
+        """Keeps what a node tells for its operator."""
+        self._known[node_id].health = health
+
+    def health(self, node_id: str) -> NodeHealth:
+        """What the node last told for its operator."""
+        return self._known[node_id].health
+
     def report_site(self, node_id: str, facts: Mapping[str, Any]) -> list[Rejection]:
         """Applies what a head agent says of its cluster: names and values of ``Site`` fields."""
         known = self._known[node_id]
@@ -268,6 +286,7 @@ class Fleet:
             known.connected,
             self._silent_s(known),
             rejections,
+            known.health,
             self._marks.get(known.node.id),
         )
 

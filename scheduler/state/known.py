@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scheduler.domain.fleet import Mark, Node, Rejection
+from scheduler.domain.fleet import Mark, Node, NodeHealth, Rejection
 from scheduler.state.ways import Ways
 
 
@@ -36,6 +36,7 @@ class Known:
     # Another daemon that claims this one's id or its place, and when it last tried.
     rival: tuple[Rejection, float] | None = None
     not_serving: str = ""
+    health: NodeHealth = field(default_factory=NodeHealth)
 
     def remember(self, told: Iterable[str], rejections: list[Rejection]) -> None:
         """A field's rejection stands until the field is told again."""
@@ -66,4 +67,5 @@ class NodeView:
     connected: bool
     silent_s: float
     rejections: tuple[Rejection, ...]
+    health: NodeHealth = field(default_factory=NodeHealth)
     mark: Mark | None = None

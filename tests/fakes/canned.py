@@ -331,7 +331,18 @@ def clusters() -> placement_pb2.ListClustersResponse:
 
     return placement_pb2.ListClustersResponse(
         clusters=[
-            cluster("qingyang", "Gansu", power_cap_kw=20),
+            cluster(
+                "qingyang", "Gansu", power_cap_kw=20,
+                series=[
+                    placement_pb2.SeriesState(
+                        name="price", source="tariff table gansu.csv", age_s=90_000
+                    ),
+                    placement_pb2.SeriesState(
+                        name="green supply", source="http 10.0.0.9:80 × load", from_share=True,
+                        age_s=1500, measured=True, stale="http 10.0.0.9:80: answers 503",
+                    ),
+                ],
+            ),
             cluster("horinger", "Inner Mongolia", price_yuan_per_kwh=0.32, gpus_busy=0),
             placement_pb2.Cluster(
                 name="zhongwei", province="Ningxia", silent_s=94, nodes=1, gpus=8, pue=1.15,
@@ -347,10 +358,20 @@ def nodes() -> placement_pb2.ListNodesResponse:
     facts = node_pb2.NodeFacts(
         accelerator="A800", gpus=8, cpus=128, memory_gb=1024, gpu_power_kw=0.4, cpu_load=0.31
     )
+    hurt = node_pb2.NodeFacts(
+        pflops=2.184,
+        gpu_draw_kw=2.61,
+        disk_free_gb=3400,
+        sick=[
+            node_pb2.SickAccelerator(id="GPU-5d2e", reason="XID 79", attempt_ids=["01jq8w3k2m-1"])
+        ],
+    )
+    hurt.MergeFrom(facts)
+    hurt.gpus = 7
     return placement_pb2.ListNodesResponse(
         nodes=[
             placement_pb2.Node(
-                id="qy-1", cluster="qingyang", head=True, facts=facts, gpus_busy=8, silent_s=1.2,
+                id="qy-1", cluster="qingyang", head=True, facts=hurt, gpus_busy=7, silent_s=1.2,
                 lifecycle=placement_pb2.NODE_LIFECYCLE_READY, agent_version="0.1.0",
             ),
             placement_pb2.Node(

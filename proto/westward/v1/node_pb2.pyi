@@ -279,6 +279,7 @@ class Report(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     SITE_FIELD_NUMBER: _builtins.int
     RTT_FIELD_NUMBER: _builtins.int
+    ENERGY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def node(self) -> Global___NodeFacts: ...
     @_builtins.property
@@ -289,16 +290,21 @@ class Report(_message.Message):
     def rtt(self) -> _containers.RepeatedCompositeFieldContainer[Global___RttFacts]:
         """Measured from this node."""
 
+    @_builtins.property
+    def energy(self) -> _containers.RepeatedCompositeFieldContainer[Global___EnergyFacts]:
+        """What attempts have used of this node's power so far; those that ended stay for a while."""
+
     def __init__(
         self,
         *,
         node: Global___NodeFacts | None = ...,
         site: Global___SiteFacts | None = ...,
         rtt: _abc.Iterable[Global___RttFacts] | None = ...,
+        energy: _abc.Iterable[Global___EnergyFacts] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "site", b"site"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "rtt", b"rtt", "site", b"site"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["energy", b"energy", "node", b"node", "rtt", b"rtt", "site", b"site"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -315,6 +321,12 @@ class NodeFacts(_message.Message):
     GPU_POWER_KW_FIELD_NUMBER: _builtins.int
     CPU_POWER_KW_FIELD_NUMBER: _builtins.int
     CPU_LOAD_FIELD_NUMBER: _builtins.int
+    SICK_FIELD_NUMBER: _builtins.int
+    PFLOPS_FIELD_NUMBER: _builtins.int
+    GPU_DRAW_KW_FIELD_NUMBER: _builtins.int
+    GPU_MEMORY_GB_FIELD_NUMBER: _builtins.int
+    DISK_FREE_GB_FIELD_NUMBER: _builtins.int
+    GPU_SOURCE_FIELD_NUMBER: _builtins.int
     accelerator: _builtins.str
     """Model of the node's accelerators; empty where it has none."""
     gpus: _builtins.int
@@ -326,6 +338,20 @@ class NodeFacts(_message.Message):
     """Draw of one CPU core under load, for workers without accelerators."""
     cpu_load: _builtins.float
     """0 to 1."""
+    pflops: _builtins.float
+    """Capacity of the accelerators counted in gpus, dense FP16; 0 where it is not known."""
+    gpu_draw_kw: _builtins.float
+    """Draw of all accelerators now, kW; unset where it cannot be read."""
+    gpu_memory_gb: _builtins.float
+    """Memory of one accelerator; 0 where it is not known."""
+    disk_free_gb: _builtins.float
+    """Free on the disk that holds jobs' data."""
+    gpu_source: _builtins.str
+    """Where it is known from: "nvidia (NVML 570.86)", "declared"."""
+    @_builtins.property
+    def sick(self) -> _containers.RepeatedCompositeFieldContainer[Global___SickAccelerator]:
+        """Accelerators that are there and not counted in gpus: they must not be used."""
+
     def __init__(
         self,
         *,
@@ -336,14 +362,87 @@ class NodeFacts(_message.Message):
         gpu_power_kw: _builtins.float = ...,
         cpu_power_kw: _builtins.float = ...,
         cpu_load: _builtins.float = ...,
+        sick: _abc.Iterable[Global___SickAccelerator] | None = ...,
+        pflops: _builtins.float = ...,
+        gpu_draw_kw: _builtins.float | None = ...,
+        gpu_memory_gb: _builtins.float = ...,
+        disk_free_gb: _builtins.float = ...,
+        gpu_source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gpu_draw_kw", b"_gpu_draw_kw", "gpu_draw_kw", b"gpu_draw_kw"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gpu_draw_kw", b"_gpu_draw_kw", "accelerator", b"accelerator", "cpu_load", b"cpu_load", "cpu_power_kw", b"cpu_power_kw", "cpus", b"cpus", "disk_free_gb", b"disk_free_gb", "gpu_draw_kw", b"gpu_draw_kw", "gpu_memory_gb", b"gpu_memory_gb", "gpu_power_kw", b"gpu_power_kw", "gpu_source", b"gpu_source", "gpus", b"gpus", "memory_gb", b"memory_gb", "pflops", b"pflops", "sick", b"sick"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__gpu_draw_kw: _TypeAlias = _typing.Literal["gpu_draw_kw"]  # noqa: Y015
+    _WhichOneofArgType__gpu_draw_kw: _TypeAlias = _typing.Literal["_gpu_draw_kw", b"_gpu_draw_kw"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu_draw_kw) -> _WhichOneofReturnType__gpu_draw_kw | None: ...
+
+Global___NodeFacts: _TypeAlias = NodeFacts  # noqa: Y015
+
+@_typing.final
+class SickAccelerator(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ATTEMPT_IDS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """As the vendor names it, e.g. its UUID."""
+    reason: _builtins.str
+    """In words: "XID 79: the GPU has fallen off the bus"."""
+    @_builtins.property
+    def attempt_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Attempts that it was given to."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        attempt_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "cpu_load", b"cpu_load", "cpu_power_kw", b"cpu_power_kw", "cpus", b"cpus", "gpu_power_kw", b"gpu_power_kw", "gpus", b"gpus", "memory_gb", b"memory_gb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_ids", b"attempt_ids", "id", b"id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___NodeFacts: _TypeAlias = NodeFacts  # noqa: Y015
+Global___SickAccelerator: _TypeAlias = SickAccelerator  # noqa: Y015
+
+@_typing.final
+class EnergyFacts(_message.Message):
+    """Energy of one attempt on one node, PUE left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_ID_FIELD_NUMBER: _builtins.int
+    KWH_FIELD_NUMBER: _builtins.int
+    ESTIMATED_KWH_FIELD_NUMBER: _builtins.int
+    GPUS_FIELD_NUMBER: _builtins.int
+    attempt_id: _builtins.str
+    kwh: _builtins.float
+    """Since the attempt began on this node; grows, and survives a restart of the agent."""
+    estimated_kwh: _builtins.float
+    """The part of it for which no power could be read: worked out from what an accelerator draws under
+    load. What the host draws beside is declared, and not in it.
+    """
+    gpus: _builtins.int
+    """Accelerators that Ray gave it here."""
+    def __init__(
+        self,
+        *,
+        attempt_id: _builtins.str = ...,
+        kwh: _builtins.float = ...,
+        estimated_kwh: _builtins.float = ...,
+        gpus: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_id", b"attempt_id", "estimated_kwh", b"estimated_kwh", "gpus", b"gpus", "kwh", b"kwh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnergyFacts: _TypeAlias = EnergyFacts  # noqa: Y015
 
 @_typing.final
 class Series(_message.Message):
@@ -356,9 +455,19 @@ class Series(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     QUANTILES_FIELD_NUMBER: _builtins.int
+    READ_AT_FIELD_NUMBER: _builtins.int
+    TROUBLE_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    FROM_SHARE_FIELD_NUMBER: _builtins.int
     step_s: _builtins.float
     source: _builtins.str
     """Where it comes from, for people: "tariff table gansu.csv"."""
+    trouble: _builtins.str
+    """Why the source cannot be read at present and old values are told; empty while it can."""
+    measured: _builtins.int
+    """So many of the first values were measured; the others are forecast or declared."""
+    from_share: _builtins.bool
+    """Worked out from a share and the cluster's metered load; no meter told kW."""
     @_builtins.property
     def start_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -366,6 +475,10 @@ class Series(_message.Message):
     @_builtins.property
     def quantiles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Quantile]:
         """How sure a forecast is, ascending by q; values are its median."""
+
+    @_builtins.property
+    def read_at(self) -> _timestamp_pb2.Timestamp:
+        """When the source told these values, in real time; unset where nothing ages (a constant)."""
 
     def __init__(
         self,
@@ -375,10 +488,14 @@ class Series(_message.Message):
         values: _abc.Iterable[_builtins.float] | None = ...,
         source: _builtins.str = ...,
         quantiles: _abc.Iterable[Global___Quantile] | None = ...,
+        read_at: _timestamp_pb2.Timestamp | None = ...,
+        trouble: _builtins.str = ...,
+        measured: _builtins.int = ...,
+        from_share: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start_at", b"start_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_at", b"read_at", "start_at", b"start_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["quantiles", b"quantiles", "source", b"source", "start_at", b"start_at", "step_s", b"step_s", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_share", b"from_share", "measured", b"measured", "quantiles", b"quantiles", "read_at", b"read_at", "source", b"source", "start_at", b"start_at", "step_s", b"step_s", "trouble", b"trouble", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -511,6 +511,7 @@ class Cluster(_message.Message):
     PRICE_SOURCE_FIELD_NUMBER: _builtins.int
     GREEN_SOURCE_FIELD_NUMBER: _builtins.int
     NOT_SERVING_FIELD_NUMBER: _builtins.int
+    SERIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     province: _builtins.str
     connected: _builtins.bool
@@ -539,6 +540,10 @@ class Cluster(_message.Message):
     def links(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegionLink]: ...
     @_builtins.property
     def accelerators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def series(self) -> _containers.RepeatedCompositeFieldContainer[Global___SeriesState]:
+        """Where what is told over time comes from."""
+
     def __init__(
         self,
         *,
@@ -561,16 +566,58 @@ class Cluster(_message.Message):
         price_source: _builtins.str = ...,
         green_source: _builtins.str = ...,
         not_serving: _builtins.str = ...,
+        series: _abc.Iterable[Global___SeriesState] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_power_cap_kw", b"_power_cap_kw", "power_cap_kw", b"power_cap_kw"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_power_cap_kw", b"_power_cap_kw", "accelerators", b"accelerators", "attempts", b"attempts", "connected", b"connected", "gpus", b"gpus", "gpus_busy", b"gpus_busy", "green_source", b"green_source", "green_supply_kw", b"green_supply_kw", "grid_carbon_g_per_kwh", b"grid_carbon_g_per_kwh", "links", b"links", "load_kw", b"load_kw", "name", b"name", "nodes", b"nodes", "not_serving", b"not_serving", "power_cap_kw", b"power_cap_kw", "price_source", b"price_source", "price_yuan_per_kwh", b"price_yuan_per_kwh", "province", b"province", "pue", b"pue", "silent_s", b"silent_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_power_cap_kw", b"_power_cap_kw", "accelerators", b"accelerators", "attempts", b"attempts", "connected", b"connected", "gpus", b"gpus", "gpus_busy", b"gpus_busy", "green_source", b"green_source", "green_supply_kw", b"green_supply_kw", "grid_carbon_g_per_kwh", b"grid_carbon_g_per_kwh", "links", b"links", "load_kw", b"load_kw", "name", b"name", "nodes", b"nodes", "not_serving", b"not_serving", "power_cap_kw", b"power_cap_kw", "price_source", b"price_source", "price_yuan_per_kwh", b"price_yuan_per_kwh", "province", b"province", "pue", b"pue", "series", b"series", "silent_s", b"silent_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__power_cap_kw: _TypeAlias = _typing.Literal["power_cap_kw"]  # noqa: Y015
     _WhichOneofArgType__power_cap_kw: _TypeAlias = _typing.Literal["_power_cap_kw", b"_power_cap_kw"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__power_cap_kw) -> _WhichOneofReturnType__power_cap_kw | None: ...
 
 Global___Cluster: _TypeAlias = Cluster  # noqa: Y015
+
+@_typing.final
+class SeriesState(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    AGE_S_FIELD_NUMBER: _builtins.int
+    STALE_FIELD_NUMBER: _builtins.int
+    MEASURED_FIELD_NUMBER: _builtins.int
+    FROM_SHARE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"price", "green supply", "PUE" or "grid carbon"."""
+    source: _builtins.str
+    age_s: _builtins.float
+    """Since the source told it, in seconds of real time; unset for what does not age."""
+    stale: _builtins.str
+    """Why it no longer tells of the present; empty while it does."""
+    measured: _builtins.bool
+    """The value that holds now was measured, not forecast."""
+    from_share: _builtins.bool
+    """Worked out from a share and the cluster's metered load."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        source: _builtins.str = ...,
+        age_s: _builtins.float | None = ...,
+        stale: _builtins.str = ...,
+        measured: _builtins.bool = ...,
+        from_share: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_age_s", b"_age_s", "age_s", b"age_s"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_age_s", b"_age_s", "age_s", b"age_s", "from_share", b"from_share", "measured", b"measured", "name", b"name", "source", b"source", "stale", b"stale"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__age_s: _TypeAlias = _typing.Literal["age_s"]  # noqa: Y015
+    _WhichOneofArgType__age_s: _TypeAlias = _typing.Literal["_age_s", b"_age_s"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__age_s) -> _WhichOneofReturnType__age_s | None: ...
+
+Global___SeriesState: _TypeAlias = SeriesState  # noqa: Y015
 
 @_typing.final
 class ListClustersRequest(_message.Message):

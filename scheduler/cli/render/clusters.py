@@ -37,7 +37,25 @@ def listing(answer: placement_pb2.ListClustersResponse, *, wide: bool = False) -
         return table
 
     below = [Text.assemble(("rtt p95 ms: ", "dim"), links) for links in notes]
-    return Group(Noted(build, below), Text(), _clock(answer))
+    sources = [line for cluster in clusters for line in _sources(cluster, wide=wide)]
+    return Group(Noted(build, below), Text(), *sources, _clock(answer))
+
+
+def _sources(cluster: placement_pb2.Cluster, *, wide: bool) -> list[Text]:
+    """What no longer tells of the present; in a wide listing where all of it comes from."""
+    lines = []
+    for series in cluster.series:
+        told = [series.source or "no source named"]
+        if series.HasField("age_s"):
+            told.append(f"{common.span(series.age_s)} old")
+        told += ["measured"] * series.measured + ["from a share of the load"] * series.from_share
+        line = Text(common.clean(f"{cluster.name}: {series.name}: {', '.join(told)}"))
+        if series.stale:
+            stale = common.clean(f"; {series.stale}")
+            lines.append(Text.assemble(("stale  ", "yellow"), line, stale))
+        elif wide:
+            lines.append(line)
+    return lines
 
 
 def _row(cluster: placement_pb2.Cluster, *, wide: bool) -> list[RenderableType]:

@@ -30,14 +30,14 @@ def listing(nodes: Sequence[placement_pb2.Node], *, wide: bool = False) -> Rende
     table.add_column("CPUS", justify="right")
     table.add_column("MEM GB", justify="right")
     if wide:
-        for head in ("CPU LOAD", "kW/GPU", "HEARD"):
+        for head in ("CPU LOAD", "kW/GPU", "kW NOW", "PFLOPS", "DISK GB", "HEARD"):
             table.add_column(head, justify="right")
         table.add_column("HEAD")
         table.add_column("VERSION")
     for node in sorted(nodes, key=lambda n: (n.cluster, n.id)):
         table.add_row(*_row(node, wide=wide))
-    notes = [line for node in nodes for line in (*_mark(node), *_rejections(node))]
-    return Group(table, Text(), *notes) if notes else table
+    lines = [line for n in nodes for line in (*_mark(n), *_sick(n), *_rejections(n))]
+    return Group(table, Text(), *lines) if lines else table
 
 
 def _row(node: placement_pb2.Node, *, wide: bool) -> list[RenderableType]:
@@ -56,6 +56,9 @@ def _row(node: placement_pb2.Node, *, wide: bool) -> list[RenderableType]:
         row += [
             common.percent(facts.cpu_load),
             f"{facts.gpu_power_kw:g}" if facts.gpus else "",
+            f"{facts.gpu_draw_kw:.2f}" if facts.HasField("gpu_draw_kw") else "",
+            f"{facts.pflops:.2f}" if facts.pflops else "",
+            f"{facts.disk_free_gb:,.0f}" if facts.disk_free_gb else "",
             f"{common.span(node.silent_s)} ago",
             "head" if node.head else "",
             common.clean(node.agent_version),
@@ -73,6 +76,17 @@ def _mark(node: placement_pb2.Node) -> list[Text]:
     told += f"; {mark.actor} at {common.when(mark.at)}" + f": {mark.reason}" * bool(mark.reason)
     word = "drained       " if mark.HasField("drain_until_at") else "cordoned      "
     return [Text.assemble((word, "cyan"), common.clean(told))]
+
+
+def _sick(node: placement_pb2.Node) -> list[Text]:
+    return [
+        Text.assemble(
+            ("sick  ", "bold red"),
+            common.clean(f"{node.id}: {one.id}: {one.reason}"),
+            common.clean(f"; it runs {', '.join(one.attempt_ids)}" if one.attempt_ids else ""),
+        )
+        for one in node.facts.sick
+    ]
 
 
 def _rejections(node: placement_pb2.Node) -> list[Text]:

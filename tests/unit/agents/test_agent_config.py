@@ -1,10 +1,12 @@
 """The agent's configuration: every mistake is named with its path and a way out."""
 
+import os
+import time
 from pathlib import Path
 
 import pytest
 
-from agents.check import check, main
+from agents.check import main
 from agents.config import ConfigError, load
 
 GOOD = """
@@ -60,6 +62,25 @@ def test_the_environment_overrides_the_file(
         ("peer:", "pier:", "head.links.0.pier: unknown key; did you mean 'peer'?"),
         ("data_dir:", "zzz:", "zzz: unknown key; known here: node_id, cluster,"),
         ("count: 8", "count: -8", "accelerators.count = -8: Input should be greater"),
+        ("count: 8, ", "", "accelerators: declared accelerators need count"),
+        ("{model:", "{source: nvidia, model:", "count = 8: leave it out, nvidia tells it"),
+        ("{model:", "{source: amd, model:", "accelerators.source = 'amd': Input should be 'decl"),
+        ("table: tou.csv, ", "", "head.price: give exactly one of table, file, http, prometheus"),
+        ("table: tou.csv", "table: tou.csv, file: x", "there is table and file"),
+        (", flat_yuan_per_kwh: 0.398", "", "head.price: a table needs flat_yuan_per_kwh"),
+        ("{file: green.csv}", "{file: g, unit: share}", "head.green: a share needs `load`"),
+        (
+            "{file: green.csv}",
+            "{http: {url: 'http://127.0.0.1/x', values: '$..['}}",
+            "head.green.http.values = '$..[': Value error, '$..[' is not a JSONPath",
+        ),
+        ("{file: green.csv}", "{http: {url: 'ftp://x', values: $}}", "head.green.http.url = 'ftp"),
+        ("{file: green.csv}", "{http: {uri: x}}", "head.green.http.uri: unknown key; did you mean"),
+        (
+            "pue: 1.15",
+            "pue: 1.15\n  pue_metered: {it: {file: i}}",
+            "either pue, or facility and it",
+        ),
         ("pue: 1.15", "pue: 0.9", "head.pue = 0.9"),
         ("pue: 1.15", "pue: cold", "head.pue = 'cold'"),
         ("gpu_power_kw: 0.65", "gpu_power_kw: .inf", "accelerators.gpu_power_kw = inf"),
@@ -70,6 +91,7 @@ def test_the_environment_overrides_the_file(
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, told: str | None) -> None:
+    assert told is None or old in GOOD
     text = GOOD.replace(old, new, 1)
     if told is None:
         text = GOOD.replace("{file: green.csv}", new)
@@ -91,16 +113,23 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "nothing.yaml")
 
 
-async def test_check_tells_what_each_source_reads(tmp_path: Path) -> None:
+def test_check_tells_what_each_source_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     rows = "".join(f"{hour},50\n" for hour in range(24))
     (tmp_path / "green.csv").write_text("hour,kw\n" + rows)
-    well, lines = await check(written(tmp_path, GOOD))
-    told = "\n".join(lines)
-    assert not well
+    os.utime(tmp_path / "green.csv", (0, time.time() - 2.4 * 86400))
+    assert main(written(tmp_path, GOOD)) == 2
+    told = capsys.readouterr().out
     assert "qingyang-1, head of cluster qingyang" in told
-    assert "accelerators (declared): 8 × A800, 0.65 kW each under load" in told
-    assert "price (tariff table tou.csv, Gansu): ERROR" in told
-    assert "green supply (file green.csv): now 50, least 50, most 50 in 24 h" in told
+    rows_told = {line.split("  ")[0]: line for line in told.splitlines()}
+    cards = rows_told["accelerators (declared)"]
+    assert cards.rstrip().endswith("8 × A800, 0.65 kW each under load, 2.496 PFLOPS")
+    assert "ERROR" in rows_told["price (tariff table tou.csv, Gansu)"]
+    green = rows_told["green supply (file green.csv)"]
+    assert "now 50, least 50, most 50 in 48 h; 2 d old; file green.csv" in green
+    assert rows_told["PUE (constant)"].rstrip().endswith("now 1.15; constant")
 
 
 def test_check_prints_its_lines_and_exits_with_2_when_something_is_wrong(
@@ -108,6 +137,6 @@ def test_check_prints_its_lines_and_exits_with_2_when_something_is_wrong(
 ) -> None:
     minimal = "node_id: n1\ncluster: c1\nscheduler: {address: 'scheduler:7443'}\n"
     assert main(written(tmp_path, minimal)) == 0
-    assert "accelerators (declared): none" in capsys.readouterr().out
+    assert "accelerators (declared)  none" in capsys.readouterr().out
     assert main(written(tmp_path, minimal + "extra: 1\n")) == 2
     assert "extra: unknown key" in capsys.readouterr().out

@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents import wire
+from agents.collectors.accelerators import AcceleratorFacts, DeclaredAccelerators
 from agents.collectors.base import CollectorError, Span
-from agents.collectors.declared import AcceleratorFacts, ConstantPue, DeclaredAccelerators
-from agents.collectors.green import GreenFile
+from agents.collectors.green import GreenSupply
 from agents.collectors.host import PsutilHost
 from agents.collectors.reading import Reading
+from agents.collectors.site import Declared
 from agents.collectors.tariff import TariffTable
 from agents.config import Accelerators, Host
+from agents.source_keys import Green
 from scheduler.domain.series import Series
 
 # 06:07 in Gansu, where clocks show Beijing's time.
@@ -39,10 +41,10 @@ def gansu(folder: Path, text: str = GANSU, province: str = "Gansu") -> TariffTab
     return TariffTable(table, province=province, flat_yuan_per_kwh=0.4, time_zone="Asia/Shanghai")
 
 
-def green(folder: Path, text: str) -> GreenFile:
+def green(folder: Path, text: str) -> GreenSupply:
     file = folder / "green.csv"
     file.write_text(text, encoding="utf-8")
-    return GreenFile(file, time_zone="Asia/Shanghai")
+    return GreenSupply(Green(file=file))
 
 
 def test_price_follows_the_bands_of_local_time(tmp_path: Path) -> None:
@@ -78,7 +80,8 @@ def test_a_series_reaches_from_now_to_the_end_of_the_span(
     [
         ("a,b\n1,2\n", "Gansu", "lacks the columns"),
         (GANSU, "Ningxia", "no rows of province 'Ningxia'; it has Gansu, Shanghai"),
-        (GANSU, "Shanghai", "season 'other'; only 'all'"),
+        (GANSU, "Shanghai", "multiplier_on_flat '' is not a number"),
+        (GANSU.replace("Gansu,all", "Gansu,Spring"), "Gansu", "season 'Spring'; use all, months"),
         (GANSU.replace('"0,1,4', '"1,4'), "Gansu", "holds the hours \\[0\\]"),
         (GANSU.replace('"0,1,4', '"0,1,2,4'), "Gansu", "hour 2 of Gansu is in two bands"),
         (GANSU.replace('"0,1,4', '"24,1,4'), "Gansu", "not within 0 to 23"),
@@ -158,22 +161,25 @@ def test_any_bytes_are_either_read_or_refused(
     for start in (b"", b"hour,kw\n", b"at,kw\n"):
         file.write_bytes(start + content)
         try:
-            series = GreenFile(file, time_zone="Asia/Shanghai").read(DAY)
+            series = GreenSupply(Green(file=file)).read(DAY)
         except CollectorError:
             continue
         assert all(math.isfinite(value) and value >= 0 for value in series.values)
 
 
-def test_declared_accelerators_host_and_pue() -> None:
+def test_declared_accelerators_host_and_pue(tmp_path: Path) -> None:
     declared = Accelerators(model="A800", count=8, gpu_power_kw=0.65)
-    assert DeclaredAccelerators(declared).read(DAY) == AcceleratorFacts("A800", 8, 0.65)
+    facts = AcceleratorFacts("A800", 8, 0.65, pflops=2.496)
+    assert DeclaredAccelerators(declared).read(DAY) == facts
     assert DeclaredAccelerators(None).read(DAY) == AcceleratorFacts("", 0, 0.0)
-    assert ConstantPue(1.15).read(DAY).at(NOW) == 1.15
-    host = PsutilHost(Host()).read(DAY)
+    assert Declared("PUE", 1.15).read(DAY).at(NOW) == 1.15
+    host = PsutilHost(Host(), tmp_path / "not" / "yet").read(DAY)
     assert host.cpus == psutil.cpu_count()
     assert host.memory_gb == pytest.approx(psutil.virtual_memory().total / 1e9)
     assert 0 <= host.cpu_load <= 1
-    assert PsutilHost(Host(cpus=4, memory_gb=16)).read(DAY).cpus == 4
+    free_gb = psutil.disk_usage(str(tmp_path)).free / 1e9
+    assert host.disk_free_gb == pytest.approx(free_gb, abs=1.0)
+    assert PsutilHost(Host(cpus=4, memory_gb=16), tmp_path).read(DAY).cpus == 4
 
 
 class Moody:

@@ -113,7 +113,7 @@ def test_times_count_for_less_long_than_loss() -> None:
 
 
 def test_a_gateway_amplifies_nothing_and_answers_nothing_else() -> None:
-    told = answer(question(NONCE), "x" * 500)
+    told = answer(question(NONCE, "qingyang"), "x" * 500)
     assert told is not None and len(told) <= DATAGRAM_BYTES
-    assert answer(question(NONCE)[:-1], "shanghai") is None
+    assert answer(question(NONCE, "qingyang")[:-1], "shanghai") is None
     assert answer(bytes(DATAGRAM_BYTES), "shanghai") is None
