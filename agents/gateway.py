@@ -34,12 +34,12 @@ class GatewayService(gateway_pb2_grpc.GatewayServiceServicer):
         request: gateway_pb2.EchoRequest,
         context: "grpc.aio.ServicerContext[gateway_pb2.EchoRequest, gateway_pb2.EchoResponse]",
     ) -> gateway_pb2.EchoResponse:
-        late = self.late(request.cluster)
         if len(request.payload) > PAYLOAD_LIMIT_BYTES:
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"payload of {len(request.payload)} bytes; at most {PAYLOAD_LIMIT_BYTES}",
             )
+        late = self.late(request.cluster)
         if late is not None:
             await late
         return gateway_pb2.EchoResponse(payload=request.payload, region=self._region)

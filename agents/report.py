@@ -66,7 +66,8 @@ class Reporter:
         self._readings = readings
         self._prober = prober
         self._ledger = Ledger()
-        self._rejected: set[tuple[str, str, str]] = set()
+        # What the scheduler has not believed: field, value and reason.
+        self.rejected: set[tuple[str, str, str]] = set()
         # Accelerators and attempts that were told of them.
         self._told_of: set[tuple[str, str]] = set()
 
@@ -89,10 +90,10 @@ class Reporter:
         """Takes an acknowledgement; what was not believed is logged once."""
         self._ledger.acknowledge(message.report_ack.seq)
         rejected = {(r.field, r.value, r.reason) for r in message.report_ack.rejections}
-        for field, value, reason in sorted(rejected - self._rejected):
+        for field, value, reason in sorted(rejected - self.rejected):
             log.warning("report_rejected", field=field, value=value, reason=reason)
         if rejected:
-            self._rejected = rejected
+            self.rejected = rejected
 
     async def _tell_of_sick(self) -> None:
         """Tells every attempt once of an accelerator of its own that was withdrawn."""
