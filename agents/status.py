@@ -1,4 +1,4 @@
-"""What the daemon last saw and sent, in a file beside its data: `westward agent status` reads it."""
+"""What the daemon last saw and sent, in a file beside its data, for `westward agent status`."""
 
 import asyncio
 import fcntl
@@ -119,15 +119,11 @@ def told(status: Written, *, alive: bool, now_at: datetime) -> list[str]:
     """The status for people, a line for each thing."""
     age_s = (now_at - status.written_at).total_seconds()
     since = f"{status.since_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    life = f"runs; as of {age_s:.0f} s ago" if alive else f"does not run; {age_s:.0f} s ago it said"
+    way = f"away since {since}: {status.why}" if status.why else f"connected since {since}"
     lines = [
-        f"{status.node_id} of cluster {status.cluster}: "
-        + (
-            f"runs; as of {age_s:.0f} s ago"
-            if alive
-            else f"does not run; {age_s:.0f} s ago it said"
-        ),
-        f"scheduler  {status.scheduler}: "
-        + (f"away since {since}: {status.why}" if status.why else f"connected since {since}"),
+        f"{status.node_id} of cluster {status.cluster}: {life}",
+        f"scheduler  {status.scheduler}: {way}",
     ]
     for read in status.reads:
         trouble = f"{'; ' if read.told else ''}ERROR {read.trouble}" if read.trouble else ""

@@ -1,5 +1,5 @@
-"""`make bench-agents`: how many agents one scheduler carries, the storm when all of them come back at
-once, and what one agent costs its host.
+"""`make bench-agents`: how many agents one scheduler carries, the storm when all of them come back
+at once, and what one agent costs its host.
 
 One scheduler with SQLite and its planner, as in production, in a process of its own; the herd in
 another; what is reported is seen in a third, which asks for the nodes of one cluster as an operator
@@ -179,9 +179,10 @@ def steady(scheduler: Scheduler, herd: Herd, agents: int, seconds: float) -> lis
     reports = after["acknowledged"] - before["acknowledged"]
     herd_cpu_s = after["cpu_s"] - before["cpu_s"]
     rate = reports / heard_s
+    herd_kb = after["rss_mb"] / agents * 1000
     note = (
         f"scheduler {cpu_s / took_s:.0%} of a core, {scheduler.rss_mb():,.0f} MB; herd "
-        f"{herd_cpu_s / heard_s:.0%} of a core, {after['rss_mb'] / agents * 1000:,.0f} kB an agent; "
+        f"{herd_cpu_s / heard_s:.0%} of a core, {herd_kb:,.0f} kB an agent; "
         f"{lifecycles(scheduler.address)}"
     )
     return [
@@ -198,7 +199,7 @@ def steady(scheduler: Scheduler, herd: Herd, agents: int, seconds: float) -> lis
 
 
 def storm(scheduler: Scheduler, herd: Herd, agents: int, away_s: float) -> Row:
-    """All come back to a scheduler that was away for so long that they are deep in their back-off."""
+    """All come back to a scheduler that was away until they were deep in their back-off."""
     scheduler.kill()
     time.sleep(away_s)
     scheduler.start()
@@ -217,8 +218,8 @@ def storm(scheduler: Scheduler, herd: Herd, agents: int, away_s: float) -> Row:
 
 
 def one_agent(folder: Path, seconds: float, regions: int) -> Row:
-    """A real daemon with eight declared accelerators that is alone in its cluster, so that it measures
-    the way to every region by itself."""
+    """A real daemon with eight declared accelerators, alone in its cluster: it measures the way to
+    every region by itself."""
     ports = free_ports(regions + 1)
     processes = Processes(folder)
     address = f"127.0.0.1:{ports[0]}"
