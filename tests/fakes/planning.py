@@ -147,7 +147,7 @@ async def desk(
     clock = clock or ManualClock()
     config = SchedulerConfig(round_interval_s=round_interval_s)
     async with opened(folder, clock) as (store, book):
-        fleet = Fleet(clock, {"shanghai": REGION}, config.report_interval_s)
+        fleet = Fleet(clock, {"shanghai": REGION}, config.report_interval_s, store.marks.all)
 
         class Played:
             async def plan(self, snapshot: Snapshot) -> Plan:

@@ -81,7 +81,7 @@ def _mark(node: placement_pb2.Node) -> list[Text]:
 def _sick(node: placement_pb2.Node) -> list[Text]:
     return [
         Text.assemble(
-            ("sick  ", "bold red"),
+            ("sick          ", "bold red"),
             common.clean(f"{node.id}: {one.id}: {one.reason}"),
             common.clean(f"; it runs {', '.join(one.attempt_ids)}" if one.attempt_ids else ""),
         )
