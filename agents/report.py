@@ -22,6 +22,9 @@ log = structlog.get_logger()
 # Reports without an acknowledgement that are remembered.
 REMEMBERED_REPORTS = 16
 JITTER = 0.2
+REACH_LEAST_S = 2 * 86400.0
+# Where slots are seconds long, two days of them would be a message of megabytes.
+STEPS_MOST = 2880
 
 
 class Ledger:
@@ -79,8 +82,11 @@ class Reporter:
         while True:
             if self._prober is not None:
                 self._prober.news.clear()
-            await self._readings.refresh(Span(terms.clock.now(), terms.slot_s, terms.horizon_s))
-            await self._tell_of_sick()
+            await self._readings.refresh(_span(terms))
+            try:
+                await self._tell_of_sick()
+            except Exception as error:
+                log.error("sick_not_told", error=repr(error))
             changed = self._ledger.changed(self._parts())
             seq = await session.send(report=_assembled(changed))
             self._ledger.sent(seq, changed)
@@ -110,11 +116,26 @@ class Reporter:
         self._told_of = told
 
     def _parts(self) -> dict[str, Message]:
+        """What there is to tell, by name. A part that cannot be said, whatever a collector's bug
+        put in it, is left out: it must not silence the others."""
         parts: dict[str, Message] = {}
-        if (node := self._readings.node_facts()) is not None:
-            parts["node"] = node
-        if (site := self._readings.site_facts()) is not None:
-            parts["site"] = site
+        for make in (self._node, self._site, self._energy, self._rtt):
+            try:
+                parts |= make()
+            except Exception as error:
+                log.error("part_cannot_be_said", part=make.__name__[1:], error=repr(error))
+        return parts
+
+    def _node(self) -> dict[str, Message]:
+        node = self._readings.node_facts()
+        return {"node": node} if node is not None else {}
+
+    def _site(self) -> dict[str, Message]:
+        site = self._readings.site_facts()
+        return {"site": site} if site is not None else {}
+
+    def _energy(self) -> dict[str, Message]:
+        parts: dict[str, Message] = {}
         for attempt_id, account in self._readings.meter.accounts().items():
             kwh, estimated_kwh = told_kwh(account)
             parts[f"energy/{attempt_id}"] = node_pb2.EnergyFacts(
@@ -123,10 +144,11 @@ class Reporter:
                 estimated_kwh=estimated_kwh,
                 gpus=account.gpus,
             )
-        if self._prober is not None:
-            for region, rtt in self._prober.measured().items():
-                parts[f"rtt/{region}"] = rtt.facts(region)
         return parts
+
+    def _rtt(self) -> dict[str, Message]:
+        measured = self._prober.measured() if self._prober is not None else {}
+        return {f"rtt/{region}": rtt.facts(region) for region, rtt in measured.items()}
 
     async def _pause(self, interval_s: float) -> None:
         pause_s = interval_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
@@ -134,6 +156,12 @@ class Reporter:
             await asyncio.sleep(pause_s)
         else:
             await wait(self._prober.news, pause_s)
+
+
+def _span(terms: wire.Terms) -> Span:
+    """What series cover: as far as is planned, and two days at least."""
+    least_s = min(REACH_LEAST_S, STEPS_MOST * min(terms.slot_s, 3600.0))
+    return Span(terms.clock.now(), terms.slot_s, max(terms.horizon_s, least_s))
 
 
 def _assembled(parts: Mapping[str, Message]) -> node_pb2.Report:

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from agents.check import main
+from agents.collectors.readings import Readings
 from agents.config import ConfigError, load
 
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 GOOD = """
 node_id: qingyang-1
 cluster: qingyang
@@ -106,6 +108,19 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, told: str | None
 def test_what_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match="not a mapping of keys"):
         load(written(tmp_path, text))
+
+
+def test_the_example_of_a_metered_site_is_sound() -> None:
+    site = load(EXAMPLES / "site" / "metered.yaml")
+    assert site.head is not None and site.head.pue_metered is not None
+    names = [reading.name for reading in Readings.configured(site).all()]
+    assert names == [
+        "accelerators (nvidia)",
+        "host (psutil)",
+        "price (http market.example)",
+        "green supply (file wind-and-sun.csv)",
+        "PUE (prometheus 127.0.0.1:9090 / prometheus 127.0.0.1:9090)",
+    ]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
