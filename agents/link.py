@@ -16,7 +16,8 @@ from westward.v1 import node_pb2, node_pb2_grpc
 
 log = structlog.get_logger()
 
-WELCOME_LIMIT_S = 10.0
+# A scheduler that thousands come back to at once answers late; who gave up would come again.
+WELCOME_LIMIT_S = 20.0
 # Reports are acknowledged one by one: a scheduler silent for several intervals hangs, or the
 # way to it swallows packets; a fresh stream may find another way.
 SILENT_REPORTS = 4
