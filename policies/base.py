@@ -30,14 +30,14 @@ class StartFilter:
     """Bounds the slots in which a pair may start.
 
     ``first(scene, pairs)`` gives the first such slot of each pair, ``last`` the last one, both of
-    shape (m,); first > last leaves none. ``why(scene, pairs, row, slot)`` is a sentence with the
-    figures that ruled a start out.
+    shape (m,), or None where the rule bounds nobody; first > last leaves none. ``why(scene, pairs,
+    row, slot)`` is a sentence with the figures that ruled a start out.
     """
 
     code: ReasonCode
     why: Callable[[Scene, Pairs, int, int], str]
-    first: Callable[[Scene, Pairs], Ints] | None = None
-    last: Callable[[Scene, Pairs], Ints] | None = None
+    first: Callable[[Scene, Pairs], Ints | None] | None = None
+    last: Callable[[Scene, Pairs], Ints | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,27 +18,25 @@ from scheduler.domain.reason import ReasonCode
 
 def _first(scene: Scene, pairs: Pairs) -> Ints:
     """From the first slot on in which the gang fits beside what runs."""
-    first = np.zeros(len(pairs.klass), dtype=np.int64)
+    gangs = scene.columns.like
+    first = np.zeros((len(gangs), len(scene.pools)), dtype=np.int16)
     for p, pool in enumerate(scene.pools):
-        here = np.flatnonzero(pairs.pool == p)
-        known: dict[object, int] = {}
-        crowded = here[_needs_a_look(scene, pool, pairs.klass[here])] if len(here) else here
-        for row, k in zip(crowded.tolist(), pairs.klass[crowded].tolist(), strict=True):
-            spec = scene.classes[k].spec
-            key = (spec.per_worker, spec.workers)
-            if key not in known:
-                enough = pool.room(spec)[: scene.slots] >= spec.workers
-                known[key] = int(np.argmax(enough)) if enough.any() else scene.slots
-            first[row] = known[key]
-    return first
+        for g in _crowded(scene, pool).tolist():
+            spec = scene.classes[gangs[g]].spec
+            enough = pool.room(spec)[: scene.slots] >= spec.workers
+            first[g, p] = np.argmax(enough) if enough.any() else scene.slots
+    return first[scene.columns.gang[pairs.klass], pairs.pool]
 
 
-def _needs_a_look(scene: Scene, pool: Pool, classes: Ints) -> Ints:
-    """Which of the classes do not simply fit on the nodes that are empty now; indices."""
+def _crowded(scene: Scene, pool: Pool) -> Ints:
+    """The gangs that fit in a pool, but not simply on the nodes that are empty now."""
     free = np.stack([pool.free_gpus, pool.free_cpus, pool.free_memory_gb], axis=-1)
     empty = (free[:, 0] == free[:, -1]).all(axis=1)
+    like, workers = scene.columns.like, scene.columns.workers
     room = shapes(free[empty, -1]).room(scene.columns)
-    return np.flatnonzero((room < scene.columns.workers)[classes])
+    # What no pair filter lets in needs no look.
+    fits = pool.ready_shapes.room(scene.columns) >= workers
+    return np.flatnonzero(((room < workers) & fits)[like])
 
 
 def _why(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:

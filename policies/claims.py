@@ -19,7 +19,9 @@ def _claim(scene: Scene, klass: int, pool: int) -> PoolClaim | None:
     return max(above, key=lambda claim: claim.priority, default=None)
 
 
-def _first(scene: Scene, pairs: Pairs) -> Ints:
+def _first(scene: Scene, pairs: Pairs) -> Ints | None:
+    if not scene.claims:
+        return None
     first = np.zeros(len(pairs.klass), dtype=np.int64)
     step = scene.weights.preempt_priority_step
     for claim in scene.claims:

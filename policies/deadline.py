@@ -3,26 +3,40 @@
 import numpy as np
 
 from policies.base import Policy, StartFilter
-from policies.scene import Floats, Ints, Pairs, Scene
+from policies.scene import Bools, Floats, Ints, Pairs, Scene
 from scheduler.domain.reason import ReasonCode
 
 # Times are rounded to the microsecond.
 ROUNDING_S = 1e-6
 
 
-def last_slots(scene: Scene, pairs: Pairs, latest_s: Floats) -> Ints:
-    """The last slot of each pair whose start is not after a time; -1 if none is."""
+def last_slots(scene: Scene, pairs: Pairs, rows: Ints, latest_s: Floats) -> Ints | None:
+    """The last slot of some pairs whose start is not after a time, -1 if none is; any of the others
+    (m,). None if there are no such pairs.
+
+    Args:
+        rows: the pairs that are bounded, (n,), ``latest_s`` (n,) by what.
+    """
+    if not len(rows):
+        return None
     latest_s = latest_s + ROUNDING_S
-    late = pairs.start_s > latest_s
+    late = pairs.start_s[rows] > latest_s
     np.minimum(latest_s, (scene.slots - 0.5) * scene.slot_s, out=latest_s)
-    slot = np.floor(latest_s / scene.slot_s)
-    slot[late] = -1
-    return slot.astype(np.int16)
+    last = np.full(len(pairs.klass), scene.slots - 1, dtype=np.int16)
+    last[rows] = np.where(late, -1, np.floor(latest_s / scene.slot_s)).astype(np.int16)
+    return last
 
 
-def _computed_in_time(scene: Scene, pairs: Pairs) -> Ints:
-    latest_s = scene.columns.deadline_s[pairs.klass] - (pairs.run_s - pairs.stage_s)
-    return last_slots(scene, pairs, latest_s)
+def due(scene: Scene, pairs: Pairs) -> Bools:
+    """The pairs of classes with a deadline, (m,)."""
+    return np.asarray(np.isfinite(scene.columns.deadline_s)[pairs.klass])
+
+
+def _computed_in_time(scene: Scene, pairs: Pairs) -> Ints | None:
+    rows = np.flatnonzero(due(scene, pairs))
+    compute_s = pairs.run_s[rows] - pairs.stage_s[rows]
+    latest_s = scene.columns.deadline_s[pairs.klass[rows]] - compute_s
+    return last_slots(scene, pairs, rows, latest_s)
 
 
 def _why_late(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
@@ -37,7 +51,9 @@ def _why_late(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
 
 
 def _ready(scene: Scene, pairs: Pairs) -> Ints:
-    return np.minimum(np.floor(pairs.start_s / scene.slot_s), scene.slots).astype(np.int16)
+    start_s = np.maximum(scene.columns.ready_s, scene.now_s)
+    slot = np.minimum(np.floor(start_s / scene.slot_s), scene.slots).astype(np.int16)
+    return np.asarray(slot[pairs.klass])
 
 
 def _why_not_ready(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:

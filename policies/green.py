@@ -117,11 +117,11 @@ def _stage_rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
     )
 
 
-def _first(scene: Scene, pairs: Pairs) -> Ints:
+def _first(scene: Scene, pairs: Pairs) -> Ints | None:
     """From the first slot on in which one run alone finds all its green energy."""
-    first = np.zeros(len(pairs.klass), dtype=np.int64)
     if not scene.columns.green_by_run.any():
-        return first
+        return None
+    first = np.zeros(len(pairs.klass), dtype=np.int64)
     rows, kw, length_s = _by_run(scene, pairs)
     left_kw = _left_kw(scene) * _part_by_run(scene)
     for at in range(0, len(rows), AT_ONCE):
@@ -136,13 +136,12 @@ def _first(scene: Scene, pairs: Pairs) -> Ints:
     return first
 
 
-def _last(scene: Scene, pairs: Pairs) -> Ints:
+def _last(scene: Scene, pairs: Pairs) -> Ints | None:
     """Up to the last slot from which on the green part of a run lies within what is looked at."""
-    latest_s = np.full(len(pairs.klass), np.inf)
-    if scene.columns.green_by_run.any():
-        rows, _, length_s = _by_run(scene, pairs)
-        latest_s[rows] = scene.axis * scene.slot_s - length_s
-    return last_slots(scene, pairs, latest_s)
+    if not scene.columns.green_by_run.any():
+        return None
+    rows, _, length_s = _by_run(scene, pairs)
+    return last_slots(scene, pairs, rows, scene.axis * scene.slot_s - length_s)
 
 
 def _why_by_run(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:

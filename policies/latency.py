@@ -20,6 +20,10 @@ def measured(site: Site, region: str) -> Rtt | None:
     return rtt
 
 
+def _asked(spec: JobSpec) -> tuple[str, float | None]:
+    return spec.region, spec.max_rtt_ms
+
+
 def _known(scene: Scene) -> Bools:
     sites = [scene.site_of(p).site for p in range(len(scene.pools))]
 
@@ -27,7 +31,7 @@ def _known(scene: Scene) -> Bools:
         limited = spec.max_rtt_ms is not None
         return [not limited or measured(site, spec.region) is not None for site in sites]
 
-    return scene.judge(lambda spec: (spec.region, spec.max_rtt_ms), allowed)
+    return scene.judge(_asked, allowed)
 
 
 def _why_unknown(scene: Scene, klass: int, pool: int) -> str:
@@ -48,7 +52,7 @@ def _near(scene: Scene) -> Bools:
         ways = [measured(site, spec.region) for site in sites]
         return [way is None or way.p95_ms <= most for way in ways]
 
-    return scene.judge(lambda spec: (spec.region, spec.max_rtt_ms), allowed)
+    return scene.judge(_asked, allowed)
 
 
 def _why_far(scene: Scene, klass: int, pool: int) -> str:

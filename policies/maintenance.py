@@ -25,11 +25,14 @@ def _told(scene: Scene, closure: Closure) -> str:
     )
 
 
-def _first(scene: Scene, pairs: Pairs) -> Ints:
+def _first(scene: Scene, pairs: Pairs) -> Ints | None:
     """From the first slot on in which the nodes that are open would hold the gang if nothing else
     ran there."""
+    closed = {c.pool for c in scene.closures if c.slots[0] and not c.whole}
+    if not closed:
+        return None
     first = np.zeros(len(pairs.klass), dtype=np.int64)
-    for p in {c.pool for c in scene.closures if c.slots[0] and not c.whole}:
+    for p in closed:
         known: dict[object, int] = {}
         for row in np.flatnonzero(pairs.pool == p).tolist():
             spec = scene.classes[pairs.klass[row]].spec

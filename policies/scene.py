@@ -58,7 +58,7 @@ class Columns:
     what its cores weigh; ``left_s`` its work to do at relative speed 1, ``resume_s`` what going on
     takes beside it. ``green_share`` is 0 where none is asked for, ``green_by_run``
     whether it holds over the run as a whole. ``speeds`` is a row of
-    ``Scene.speeds``.
+    ``Scene.speeds``. ``gang`` numbers the distinct gangs; ``like`` (gangs,) is a class with each.
     """
 
     workers: Ints
@@ -76,6 +76,8 @@ class Columns:
     left_s: Floats
     resume_s: Floats
     speeds: Ints
+    gang: Ints
+    like: Ints
 
     @property
     def idle_cores(self) -> Floats:
@@ -93,16 +95,16 @@ class Shapes:
 
     def room(self, columns: Columns) -> Ints:
         """Workers of each class that fit on the empty nodes, at most its own; shape (K,)."""
-        total = np.zeros(len(columns.workers), dtype=np.int64)
-        needs = (columns.gpus.astype(float), columns.cpus, columns.memory_gb)
+        total, like = np.zeros(len(columns.like), dtype=np.int64), columns.like
+        needs = (columns.gpus[like].astype(float), columns.cpus[like], columns.memory_gb[like])
         for has, count in zip(self.has, self.count.tolist(), strict=True):
-            fits = columns.workers.copy()
+            fits = columns.workers[like]
             for have, need in zip(has.tolist(), needs, strict=True):
                 some = need > 0
                 whole = np.floor(have / np.where(some, need, 1.0) + TOLERANCE)
                 np.minimum(fits, np.where(some, whole, fits).astype(np.int64), out=fits)
             total += fits * count
-        return total
+        return np.asarray(total[columns.gang])
 
 
 def shapes(has: Floats) -> Shapes:

@@ -8,9 +8,10 @@ all have arrived. In a slot a link carries no more GB than its bandwidth allows.
 import numpy as np
 
 from policies.base import PairFilter, Policy, StageRows, StartFilter
-from policies.deadline import last_slots
+from policies.deadline import due, last_slots
+from policies.loops import crossings, transfer_yuan
 from policies.scene import Bools, Floats, Ints, Pairs, Scene
-from policies.ways import link_to, loads_gb
+from policies.ways import Ways, link_to, loads_gb
 from scheduler.domain.reason import ReasonCode
 
 
@@ -31,9 +32,10 @@ def _why_not_linked(scene: Scene, klass: int, pool: int) -> str:
     return f"No link carries the job's data to {site.cluster}: {', '.join(missing)}."
 
 
-def _arrives_in_time(scene: Scene, pairs: Pairs) -> Ints:
-    latest_s = scene.columns.deadline_s[pairs.klass] - pairs.run_s
-    return last_slots(scene, pairs, latest_s)
+def _arrives_in_time(scene: Scene, pairs: Pairs) -> Ints | None:
+    rows = np.flatnonzero(due(scene, pairs) & (pairs.stage_s > 0))
+    latest_s = scene.columns.deadline_s[pairs.klass[rows]] - pairs.run_s[rows]
+    return last_slots(scene, pairs, rows, latest_s)
 
 
 def _why_late(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
@@ -47,13 +49,17 @@ def _why_late(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
     )
 
 
+def _data(way: Ways) -> tuple[Ints, Ints, Floats]:
+    """Where the data of each class begin, (K + 1,), where each of them lie, and how many GB."""
+    klass, location = np.nonzero(way.gb > 0)
+    first = np.searchsorted(klass, np.arange(len(way.gb) + 1))
+    return first, location, way.gb[klass, location]
+
+
 def _cost(scene: Scene, pairs: Pairs) -> Floats:
     if (way := scene.ways) is None:
         return np.zeros(len(pairs.klass))
-    yuan = np.zeros(len(pairs.klass))
-    for i in range(len(way.locations)):
-        yuan += way.gb[pairs.klass, i] * way.yuan_per_gb[i, pairs.site]
-    return yuan
+    return transfer_yuan(pairs.klass, pairs.site, *_data(way), way.yuan_per_gb)
 
 
 def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
@@ -62,19 +68,9 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
         return ()
     crossed = np.isfinite(way.gbps) & (way.gbps > 0)
     location, site = np.nonzero(crossed)
-    group = np.full(crossed.shape, -1, dtype=np.int64)
-    group[location, site] = np.arange(len(location))
-    # The entries of each class, written out for each of its pairs.
-    owner, where = np.nonzero(way.gb > 0)
-    first = np.searchsorted(owner, np.arange(len(scene.classes) + 1))
-    count = np.diff(first)[pairs.klass]
-    pair = np.repeat(np.arange(len(pairs.klass)), count)
-    behind = np.arange(len(pair)) - np.repeat(np.cumsum(count) - count, count)
-    entry = first[pairs.klass[pair]] + behind
-    way_of = group[where[entry], pairs.site[pair]]
-    crosses = np.flatnonzero((way_of >= 0) & (pairs.stage_s[pair] > 0))
-    pair, entry = pair[crosses], entry[crosses]
-    gb = way.gb[owner[entry], where[entry]]
+    number = np.full(crossed.shape, -1, dtype=np.int64)
+    number[location, site] = np.arange(len(location))
+    pair, group, demand = crossings(pairs.klass, pairs.site, pairs.stage_s, *_data(way), number)
     gb_per_hour = way.gbps[location, site] * 3600 / 8
     return (
         StageRows(
@@ -86,8 +82,8 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
                 for i, c in zip(location.tolist(), site.tolist(), strict=True)
             ),
             pair=pair,
-            group=way_of[crosses],
-            demand=gb * 3600 / pairs.stage_s[pair],
+            group=group,
+            demand=demand,
             length_s=pairs.stage_s[pair],
             capacity=gb_per_hour[:, None] * scene.hours,
         ),

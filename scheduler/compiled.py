@@ -10,6 +10,7 @@ import numba
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _LOOPS = Path(__file__).parent / "planner" / "kernels"
+_OF_POLICIES = Path(__file__).parent.parent / "policies" / "loops.py"
 
 
 def _cache_folder() -> Path | None:
@@ -17,7 +18,7 @@ def _cache_folder() -> Path | None:
 
     Numba looks at the file of a function alone, not at those of the functions it calls.
     """
-    sources = b"".join(path.read_bytes() for path in sorted(_LOOPS.glob("*.py")))
+    sources = b"".join(path.read_bytes() for path in (*sorted(_LOOPS.glob("*.py")), _OF_POLICIES))
     name = f"westward-{numba.__version__}-{hashlib.sha256(sources).hexdigest()[:16]}"
     for base in (_LOOPS / "__pycache__", Path.home() / ".cache" / "numba"):
         try:

@@ -20,12 +20,13 @@ from bench.planner.baselines import RULES, Schedule, schedule
 from bench.planner.grid import Floats, Grid, Ints
 from bench.planner.lp import lp_yuan, model_of
 from bench.planner.result import CASE, Case, Outcome, Round, Stage
-from bench.planner.rounds import moved_share, next_round
+from bench.planner.rounds import moved_shares, next_round
 from scheduler.checker import check
 from scheduler.domain import explanation
 from scheduler.domain.reason import ReasonCode
 from scheduler.heap import collect_rarely
-from scheduler.planner.pipeline import plan
+from scheduler.planner.pipeline import Round as Made
+from scheduler.planner.pipeline import plan, plan_round
 from scheduler.planner.plan import Plan
 from scheduler.planner.snapshot import Snapshot
 
@@ -35,8 +36,8 @@ WARM_UP_JOBS = 50
 MB = 1e6
 
 
-def timed(snapshot: Snapshot) -> tuple[Plan, float, float, list[Stage]]:
-    """A plan, its seconds of real and of processor time, and those of its stages in order."""
+def timed(snapshot: Snapshot) -> tuple[Made, float, float, list[Stage]]:
+    """A round, its seconds of real and of processor time, and those of its stages in order."""
     wall_ms: dict[str, float] = {}
     cpu_ms: dict[str, float] = {}
     began_s = last_s = time.perf_counter()
@@ -49,21 +50,23 @@ def timed(snapshot: Snapshot) -> tuple[Plan, float, float, list[Stage]]:
         cpu_ms[name] = cpu_ms.get(name, 0.0) + (cpu_now_s - cpu_last_s) * 1000
         last_s, cpu_last_s = now_s, cpu_now_s
 
-    made = plan(snapshot, on_stage=on_stage)
+    made = plan_round(snapshot, on_stage=on_stage)
     wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_began_s
     stages = [Stage(name=n, wall_ms=wall_ms[n], cpu_ms=cpu_ms[n]) for n in wall_ms]
     return made, wall_s, cpu_s, stages
 
 
-def planned(snapshot: Snapshot) -> tuple[Plan, Round, float]:
-    """A plan, its figures, and the peak of the process' memory until it was there, in MB."""
+def planned(snapshot: Snapshot) -> tuple[Made, Round, float]:
+    """A round, its figures, and the peak of the process' memory until it was there, in MB."""
     _forget_peak()
-    made, wall_s, cpu_s, stages = timed(snapshot)
+    rounded, wall_s, cpu_s, stages = timed(snapshot)
+    made = rounded.plan
     peak_mb = _memory_mb("VmHWM")
     began_s = time.perf_counter()
     objections = check(snapshot, made)
     checked_s = time.perf_counter() - began_s
     outcomes = [told.outcome for told in made.explanations]
+    moved, at_once = moved_shares(snapshot, made)
     figures = Round(
         jobs=len(snapshot.jobs),
         wall_s=wall_s,
@@ -80,9 +83,10 @@ def planned(snapshot: Snapshot) -> tuple[Plan, Round, float]:
         checked_s=checked_s,
         objections=len(objections),
         first_objections=objections[:OBJECTIONS_TOLD],
-        moved_share=moved_share(snapshot, made) if snapshot.previous else None,
+        moved_share=moved if snapshot.previous else None,
+        at_once_share=at_once if snapshot.previous else None,
     )
-    return made, figures, peak_mb
+    return rounded, figures, peak_mb
 
 
 def measured(recipe: Recipe) -> Case:
@@ -92,10 +96,11 @@ def measured(recipe: Recipe) -> Case:
     first_plan_s = _seconds(lambda: plan(_small()))
     instance = build(recipe)
     snapshot_mb = _memory_mb("VmRSS")
-    made, cold, peak_mb = planned(instance.snapshot)
+    first, cold, peak_mb = planned(instance.snapshot)
+    made = first.plan
     handed_over_s = _seconds(lambda: [_handed_over(value) for value in (instance.snapshot, made)])
     outcomes = _compared(instance.snapshot, made, cold.wall_s)
-    _, warm, _ = planned(next_round(instance, made))
+    _, warm, _ = planned(next_round(instance, first))
     return Case(
         recipe=recipe,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),

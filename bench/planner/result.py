@@ -26,7 +26,8 @@ class Stage:
 class Round:
     """One plan. ``fragmented`` counts the jobs that were to start now and whose nodes did not lie
     together; ``objections`` are the checker's, of which the first are told, and which took
-    ``checked_s``. ``moved_share`` is None for a round that has none before it."""
+    ``checked_s``. ``moved_share`` and ``at_once_share`` (see ``rounds.py``) are
+    None for a round that has none before it."""
 
     jobs: int
     wall_s: float
@@ -42,6 +43,7 @@ class Round:
     objections: int
     first_objections: Sequence[str]
     moved_share: float | None = None
+    at_once_share: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

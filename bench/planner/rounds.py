@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from bench.instances import Instance, build
+from scheduler.planner.pipeline import Round
 from scheduler.planner.plan import Placement, Plan
 from scheduler.planner.snapshot import PendingJob, PlannedStart, RunningAttempt, Snapshot
 
@@ -12,9 +13,10 @@ NEW_SHARE = 0.05
 OTHER_SEED = 1_000_000
 
 
-def next_round(instance: Instance, plan: Plan) -> Snapshot:
-    """What started runs, what has ended is gone, new jobs are there, and the plan is remembered."""
-    snapshot = instance.snapshot
+def next_round(instance: Instance, made: Round) -> Snapshot:
+    """What started runs, what has ended is gone, new jobs are there, and the plan and its prices
+    are remembered."""
+    snapshot, plan = instance.snapshot, made.plan
     passed = timedelta(seconds=snapshot.slot_s)
     now_at = snapshot.now_at + passed
     jobs = {job.id: job for job in snapshot.jobs}
@@ -31,16 +33,20 @@ def next_round(instance: Instance, plan: Plan) -> Snapshot:
         ),
         running=tuple(attempt for attempt in running if attempt.expected_end_at > now_at),
         previous={p.job_id: PlannedStart(p.cluster, p.accelerator, p.start_at) for p in waiting},
+        prices=made.prices,
     )
 
 
-def moved_share(snapshot: Snapshot, plan: Plan) -> float:
+def moved_shares(snapshot: Snapshot, plan: Plan) -> tuple[float, float]:
     """Of the jobs for which the round before had planned a start that still lies ahead, the share
-    that this plan starts at another time or place, or not at all."""
+    that this plan starts later at another time or place, or not at all; and the share of those that
+    need not wait for it any more and start now."""
     placed = {p.job_id: PlannedStart(p.cluster, p.accelerator, p.start_at) for p in plan.placements}
     ahead = {i: s for i, s in snapshot.previous.items() if s.start_at >= snapshot.now_at}
-    moved = sum(placed.get(job_id) != start for job_id, start in ahead.items())
-    return moved / len(ahead) if ahead else 0.0
+    changed = {job_id for job_id, start in ahead.items() if placed.get(job_id) != start}
+    at_once = changed & {placement.job_id for placement in plan.placements if placement.now}
+    count = max(len(ahead), 1)
+    return len(changed - at_once) / count, len(at_once) / count
 
 
 def _attempt(job: PendingJob, placement: Placement) -> RunningAttempt:

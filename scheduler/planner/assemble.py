@@ -8,6 +8,8 @@ import numpy as np
 from policies.base import Rows
 from policies.scene import OVERLAP_S, TOLERANCE, Bools, Floats, Ints, Scene
 from scheduler.planner.candidates import Candidates
+from scheduler.planner.kernels.distinct import distinct
+from scheduler.planner.kernels.pairs import fill_pairs
 from scheduler.planner.kernels.problem import (
     CLASS,
     KIND,
@@ -30,6 +32,15 @@ class Waiting:
     once_yuan_per_run_h: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Classes by what their gangs demand of anything: the group of each, (K,), and the first class
+    of each group, (groups,)."""
+
+    of_class: Ints
+    first: Ints
+
+
 def assemble(scene: Scene, candidates: Candidates, jobs: Ints, unplaced_yuan: Floats) -> Problem:
     """The problem of a scene; rows that cannot bind belong to nobody."""
     slot_s = scene.slot_s
@@ -37,11 +48,11 @@ def assemble(scene: Scene, candidates: Candidates, jobs: Ints, unplaced_yuan: Fl
     rows = [rule for rule in candidates.rows if rule.group_of_pool is not None]
     own = [rule for rule in candidates.rows if rule.group_of_pool is None]
     from_row = dict(_from_rows(candidates))
-    able = _able(scene, candidates, jobs)
-    wanted = [_wanted(scene, candidates, rule, able) for rule in rows]
-    _drop_implied(rows, wanted)
-    kind = _kinds(scene, rows, wanted)
-    first = np.unique(kind, return_index=True)[1]
+    alike = _alike(scene, rows, own)
+    able = _able(scene, candidates, jobs, alike)
+    wanted = [_wanted(scene, rule, alike, able) for rule in rows]
+    _drop_implied(rows, wanted, alike)
+    kind, first = _kinds(scene, rows, wanted, alike)
     per_worker = 1 / scene.columns.workers[first, None].astype(float)
     it = scene.it_of_class()[first] * per_worker
     stages = _stages(candidates, from_row, slot_s)
@@ -51,7 +62,7 @@ def assemble(scene: Scene, candidates: Candidates, jobs: Ints, unplaced_yuan: Fl
         slot_h=slot_h,
         overlap=OVERLAP_S / slot_s,
         classes=_classes(scene, candidates, jobs, unplaced_yuan, kind),
-        pairs=_pairs(scene, candidates, _guarded(candidates, rows, own)),
+        pairs=_pairs(scene, candidates, alike, _guarded(rows, own, alike, len(scene.pools))),
         pools=_pools(scene, candidates),
         kinds=_records(KIND, gpus=it[:, 0], cores=it[:, 1]),
         energy_yuan=energy_yuan(scene, candidates),
@@ -110,18 +121,22 @@ def _classes(
     )
 
 
-def _pairs(scene: Scene, candidates: Candidates, guarded: Bools) -> Records:
+def _pairs(scene: Scene, candidates: Candidates, alike: Alike, guarded: Bools) -> Records:
     pairs = candidates.pairs
-    return _records(
-        PAIR,
-        run=pairs.run_s / scene.slot_s,
-        yuan=_pair_yuan(candidates),
-        klass=pairs.klass,
-        pool=pairs.pool,
-        first=candidates.first,
-        last=candidates.last,
-        guarded=guarded,
+    records: Records = np.empty(len(pairs.klass), dtype=PAIR)
+    fill_pairs(
+        records,
+        pairs.klass,
+        pairs.pool,
+        pairs.run_s,
+        scene.slot_s,
+        _pair_yuan(candidates),
+        candidates.first,
+        candidates.last,
+        guarded,
+        alike.of_class,
     )
+    return records
 
 
 def _pools(scene: Scene, candidates: Candidates) -> Records:
@@ -221,23 +236,27 @@ def _most(of_pair: Floats, candidates: Candidates) -> Floats:
     return np.maximum(most, 0.0)
 
 
-def _demand(rule: Rows, klass: Ints, pool: Ints) -> Floats:
-    """What each pair demands of its row."""
-    total: Floats = rule.of_class[klass, 0] * rule.of_pool[pool, 0]
-    for j in range(1, rule.of_class.shape[1]):
-        total += rule.of_class[klass, j] * rule.of_pool[pool, j]
-    return total
+def _alike(scene: Scene, rows: list[Rows], own: list[Rows]) -> Alike:
+    workers = scene.columns.workers[:, None].astype(float)
+    parts = [workers, scene.it_of_class(), _short_of_own(own, len(workers))[:, None].astype(float)]
+    return Alike(*distinct(np.concatenate([*parts, *(rule.of_class for rule in rows)], axis=1)))
 
 
-def _wanted(scene: Scene, candidates: Candidates, rule: Rows, able: Floats) -> Bools:
-    """Pools whose row all that may run there could exceed together; (P,).
+def _able(scene: Scene, candidates: Candidates, jobs: Ints, alike: Alike) -> Floats:
+    """How many jobs of each group may run in each pool; (groups, P)."""
+    pairs, pools = candidates.pairs, len(scene.pools)
+    count = np.where(candidates.first <= candidates.last, jobs[pairs.klass], 0)
+    cell = alike.of_class[pairs.klass] * pools + pairs.pool
+    able = np.bincount(cell, weights=count, minlength=len(alike.first) * pools).astype(float)
+    return able.reshape(len(alike.first), pools)
 
-    Args:
-        able: jobs of each class that may run in each pool, (K, P).
-    """
+
+def _wanted(scene: Scene, rule: Rows, alike: Alike, able: Floats) -> Bools:
+    """Pools whose row all that may run there could exceed together; (P,)."""
     groups = _groups(rule)
     # Not by matrix product: its threads fight with other processes over the cores.
-    per_pool = (np.einsum("kj,kp->jp", rule.of_class, able) * rule.of_pool.T).sum(axis=0)
+    of_jobs = np.einsum("kj,kp->jp", rule.of_class[alike.first], able)
+    per_pool = (of_jobs * rule.of_pool.T).sum(axis=0)
     known = groups >= 0
     total = np.bincount(groups[known], weights=per_pool[known], minlength=len(rule.groups))
     hours = scene.hours if rule.exact else np.ones(scene.axis)
@@ -246,16 +265,7 @@ def _wanted(scene: Scene, candidates: Candidates, rule: Rows, able: Floats) -> B
     return np.asarray(known & tight[groups])
 
 
-def _able(scene: Scene, candidates: Candidates, jobs: Ints) -> Floats:
-    """How many jobs of each class may run in each pool; (K, P)."""
-    able = np.zeros((len(jobs), len(scene.pools)))
-    startable = np.flatnonzero(candidates.first <= candidates.last)
-    klass = candidates.pairs.klass[startable]
-    able[klass, candidates.pairs.pool[startable]] = jobs[klass]
-    return able
-
-
-def _drop_implied(rows: list[Rows], wanted: list[Bools]) -> None:
+def _drop_implied(rows: list[Rows], wanted: list[Bools], alike: Alike) -> None:
     """Drops rows that another row of the same pool implies: with demands of at most ρ times its,
     and a capacity of at least ρ times its in every slot."""
     plain = [i for i, rule in enumerate(rows) if _is_plain(rule)]
@@ -264,7 +274,7 @@ def _drop_implied(rows: list[Rows], wanted: list[Bools]) -> None:
         for j in plain:
             if i == j or not (_groups(rows[i]) == _groups(rows[j])).all():
                 continue
-            less, more = rows[i].of_class[:, 0], rows[j].of_class[:, 0]
+            less, more = rows[i].of_class[alike.first, 0], rows[j].of_class[alike.first, 0]
             if not len(less) or (less[more == 0] > 0).any():
                 continue
             ratio = float((less / np.where(more > 0, more, 1.0)).max())
@@ -282,37 +292,43 @@ def _is_plain(rule: Rows) -> bool:
     return hard and bool((rule.profile == 1).all() and (rule.of_pool == 1).all())
 
 
-def _kinds(scene: Scene, rows: list[Rows], wanted: list[Bools]) -> Ints:
-    """Classes by what one worker demands of anything; (K,)."""
-    scale = scene.columns.workers.astype(float)[:, None]
-    parts = [scene.it_of_class() / scale]
-    parts += [rule.of_class / scale for rule, keep in zip(rows, wanted, strict=True) if keep.any()]
-    kind = np.zeros(len(scale), dtype=np.int64)
-    for column in np.concatenate(parts, axis=1).T:
-        # Column by column, since rows as a whole sort slowly.
-        values = np.unique(column, return_inverse=True)[1]
-        kind = np.unique(kind * (len(values) + 1) + values, return_inverse=True)[1]
-    return kind.reshape(-1).astype(np.int64)
+def _kinds(scene: Scene, rows: list[Rows], wanted: list[Bools], alike: Alike) -> tuple[Ints, Ints]:
+    """Classes by what one worker demands of anything, (K,), and the first class of each kind."""
+    classes = alike.first
+    scale = scene.columns.workers[classes].astype(float)[:, None]
+    parts = [scene.it_of_class()[classes] / scale]
+    for rule, keep in zip(rows, wanted, strict=True):
+        if keep.any():
+            parts.append(rule.of_class[classes] / scale)
+    kind, first = distinct(np.concatenate(parts, axis=1))
+    return kind[alike.of_class], classes[first]
 
 
-def _guarded(candidates: Candidates, rows: list[Rows], own: list[Rows]) -> Bools:
-    """Pairs for which some row may be too small even when all else is away; (m,)."""
-    pairs = candidates.pairs
-    guarded = np.zeros(len(pairs.klass), dtype=bool)
+def _guarded(rows: list[Rows], own: list[Rows], alike: Alike, pools: int) -> Bools:
+    """Whether some row may be too small for a group in a pool even when all else is away;
+    (groups, P)."""
+    classes = alike.first
+    guarded = np.zeros((len(classes), pools), dtype=bool)
     for rule in rows:
         if rule.elastic_yuan is None:
             least = np.where(
                 rule.profile > 0, rule.capacity / np.maximum(rule.profile, 1e-12), np.inf
             )
-            group = _groups(rule)[pairs.pool]
-            demand = _demand(rule, pairs.klass, pairs.pool)
-            guarded |= (group >= 0) & (demand > least.min(axis=1, initial=np.inf)[group])
+            groups = _groups(rule)
+            demand = np.einsum("kj,pj->kp", rule.of_class[classes], rule.of_pool)
+            guarded |= (groups >= 0) & (demand > least.min(axis=1, initial=np.inf)[groups])
+    return np.asarray(guarded | _short_of_own(own, len(alike.of_class))[classes, None])
+
+
+def _short_of_own(own: list[Rows], classes: int) -> Bools:
+    """The classes whose own rows may be too small for them, (K,)."""
+    short = np.zeros(classes, dtype=bool)
     for rule in own:
         assert rule.group_of_class is not None, "rows belong to pools or to classes"
         least = rule.capacity.min(axis=1, initial=np.inf)
-        group = rule.group_of_class[pairs.klass]
-        guarded |= (group >= 0) & (rule.of_class[pairs.klass, 0] > least[group])
-    return guarded
+        group = rule.group_of_class
+        short |= (group >= 0) & (rule.of_class[:, 0] > least[group])
+    return short
 
 
 def _units(parts: list[Floats], size: int) -> Floats:
@@ -343,11 +359,13 @@ def _stages(
     pair = np.concatenate([rule.pair for rule in candidates.stage_rows])
     row = np.concatenate([from_row[id(rule)] + rule.group for rule in candidates.stage_rows])
     units = np.concatenate([rule.demand for rule in candidates.stage_rows])
-    order = np.argsort(pair, kind="stable")
-    starts = np.searchsorted(pair[order], np.arange(len(pairs.klass) + 1))
-    length = np.concatenate([rule.length_s for rule in candidates.stage_rows])[order] / slot_s
-    entries = _records(STAGE, row=row[order], units=units[order], length=length)
-    return starts.astype(np.int64), entries
+    length = np.concatenate([rule.length_s for rule in candidates.stage_rows]) / slot_s
+    starts = np.zeros(len(pairs.klass) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(pair, minlength=len(pairs.klass)), out=starts[1:])
+    entries = _records(STAGE, row=row, units=units, length=length)
+    if len(candidates.stage_rows) > 1:  # each has them in the order of pairs
+        entries = entries[np.argsort(pair, kind="stable")]
+    return starts, entries
 
 
 def _row_table(candidates: Candidates, axis: int) -> dict[str, Any]:

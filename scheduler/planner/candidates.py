@@ -178,8 +178,12 @@ def _judge_pairs(
 
 
 def _bounds(judge: StartFilter, scene: Scene, pairs: Pairs) -> Bounds:
-    first = None if judge.first is None else judge.first(scene, pairs).astype(np.int16)
-    return Bounds(first, None if judge.last is None else judge.last(scene, pairs).astype(np.int16))
+    first = None if judge.first is None else judge.first(scene, pairs)
+    last = None if judge.last is None else judge.last(scene, pairs)
+    return Bounds(
+        None if first is None else first.astype(np.int16, copy=False),
+        None if last is None else last.astype(np.int16, copy=False),
+    )
 
 
 def _narrowed(

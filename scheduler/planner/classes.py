@@ -10,6 +10,7 @@ from policies.scene import Columns, Floats, JobClass, Pool
 from policies.weights import Weights, urgency
 from scheduler.domain.job import GreenMatching, JobSpec
 from scheduler.domain.remaining import left_s
+from scheduler.planner.kernels.distinct import distinct
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.planner.tenants import above_share
 
@@ -126,11 +127,13 @@ def columns_of(
     gpus = np.array([spec.per_worker.gpus for spec in specs], dtype=np.int64)
     workers = np.array([spec.workers for spec in specs], dtype=np.int64)
     cpus = np.array([spec.per_worker.cpus for spec in specs], dtype=float)
+    memory_gb = np.array([spec.per_worker.memory_gb for spec in specs], dtype=float)
+    gang, like = distinct(np.stack([workers, gpus, cpus, memory_gb], axis=1))
     columns = Columns(
         workers=workers,
         gpus=gpus,
         cpus=cpus,
-        memory_gb=np.array([spec.per_worker.memory_gb for spec in specs], dtype=float),
+        memory_gb=memory_gb,
         size=np.asarray(workers * np.where(gpus > 0, gpus, cpus / weights.cpus_per_gpu), float),
         priority=np.array([spec.priority for spec in specs], dtype=np.int64),
         urgency=np.array([urgency(spec.priority) for spec in specs], dtype=float),
@@ -145,6 +148,8 @@ def columns_of(
         left_s=np.array([left_s(k.spec, k.done_s) for k in classes], dtype=float),
         resume_s=np.array([k.spec.restart_s if k.done_s > 0 else 0.0 for k in classes]),
         speeds=np.array(speeds, dtype=np.int64),
+        gang=gang,
+        like=like,
     )
     return columns, np.array(rows, dtype=float).reshape(len(rows), len(pools))
 

@@ -9,6 +9,7 @@ step, 20 such passes came nearer than 240.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -29,10 +30,12 @@ SAMPLED_MOST = 64
 
 @dataclass(frozen=True, slots=True)
 class Duals:
-    """The best prices found, (R, A) in yuan per unit, and their bound in yuan."""
+    """The best prices found, (R, A) in yuan per unit, their bound in yuan, and what a unit of each
+    family of rows is about worth, (families,)."""
 
     prices: Floats
     bound_yuan: float
+    worth: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +51,60 @@ class Market:
     """Asks the jobs of a model for their choices at given prices, and adapts the prices.
 
     Attributes:
-        free: the choices of all classes at no prices.
-        free_per_pair: what the cheapest start of each pair costs at no prices, (m,).
         active: the classes that have a start at all.
         starts: in how many slots each pair may start, (m,).
+        ceiling: the highest price of each row, (R, A).
+        worth: what a unit of each family of rows is about worth, (families,).
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, worth: Floats | None = None) -> None:
+        """Args:
+        worth: of the families, if it is known; else it takes a pass over all options.
+        """
         self.problem = problem = model.problem
-        everyone = np.arange(len(problem.classes))
-        self.free_per_pair = np.full(len(problem.pairs), np.inf)
-        none = np.zeros(problem.capacity.shape)
-        self.free = self.choose(none, everyone, self.free_per_pair)
-        self.active = np.flatnonzero(self.free.pair >= 0)
         span = problem.pairs["last"].astype(np.int64) - problem.pairs["first"] + 1
         self.starts = np.maximum(span, 0)
+        self.active = self._able_to_start()
         self._count = problem.classes["count"].astype(float)
         self._finite = np.isfinite(problem.capacity)
         self._capacity = np.where(self._finite, problem.capacity, 0.0)
         hard = problem.rows["hard"].astype(bool)
-        self._ceiling = np.where(hard[:, None], np.inf, problem.elastic_yuan)
-        self._reference = self._references(model)
+        self.ceiling = np.where(hard[:, None], np.inf, problem.elastic_yuan)
+        self._free_per_pair = np.full(len(problem.pairs), np.inf)
+        self._freed = np.zeros(len(problem.classes), dtype=bool)
+        self.worth = self._worth(model) if worth is None else worth
+        self._reference = np.asarray(self.worth[model.family][:, None])
 
-    def _references(self, model: Model) -> Floats:
-        """What a unit of each row is about worth: all that the plan costs at no prices, over all
-        that it uses of the row's family; (R, 1)."""
+    def _able_to_start(self) -> Ints:
+        """The classes with a start: those with a pair that no row alone may be too small for, and
+        of the others those that find one."""
+        problem = self.problem
+        plain = np.zeros(len(problem.classes), dtype=bool)
+        plain[problem.pairs["klass"][(self.starts > 0) & (problem.pairs["guarded"] == 0)]] = True
+        rest = np.flatnonzero(~plain)
+        none = np.zeros(problem.capacity.shape)
+        plain[rest] = self.choose(none, rest).pair >= 0
+        return np.flatnonzero(plain)
+
+    @cached_property
+    def free(self) -> Choices:
+        """The choices of all classes at no prices."""
+        return self._free_of(np.arange(len(self.problem.classes)))
+
+    def free_per_pair(self, which: Ints) -> Floats:
+        """What the cheapest start of each pair of some classes costs at no prices, (m,)."""
+        fresh = which[~self._freed[which]]
+        if len(fresh):
+            self._free_of(fresh)
+        return self._free_per_pair
+
+    def _free_of(self, which: Ints) -> Choices:
+        self._freed[which] = True
+        return self.choose(np.zeros(self.problem.capacity.shape), which, self._free_per_pair)
+
+    def _worth(self, model: Model) -> Floats:
+        """What a unit of each family is about worth: all that the plan costs at no prices, over all
+        that it uses of the family's rows."""
         choices = self.free
         times = np.where(choices.pair >= 0, self._count, 0.0)
         used = usage(self.problem, choices.pair, choices.slot, times).sum(axis=1)
@@ -80,7 +112,7 @@ class Market:
         total = np.bincount(model.family, weights=used, minlength=len(model.families))
         worth = np.zeros(len(model.families))
         np.divide(yuan, total, out=worth, where=total > 0)
-        return np.asarray(worth[model.family][:, None])
+        return worth
 
     def choose(
         self,
@@ -108,7 +140,7 @@ class Market:
 
     def first_prices(self) -> Floats:
         """Nothing, but the full price where an elastic row has no capacity at all."""
-        return np.where((self._capacity <= 0) & np.isfinite(self._ceiling), self._ceiling, 0.0)
+        return np.where((self._capacity <= 0) & np.isfinite(self.ceiling), self.ceiling, 0.0)
 
     def list_best(self, per_pair: Floats, most: int) -> None:
         """Lists the pairs of each class that cost least, (m,)."""
@@ -124,7 +156,7 @@ class Market:
             before: passes that have been made: steps go on from there.
         """
         prices, momentum = start.copy(), np.zeros_like(start)
-        best = Duals(start, -np.inf)
+        best = Duals(start, -np.inf, self.worth)
         scale = 1 / np.maximum(self._capacity, 1.0)
         samples, whole = self._samples(folds), folds == 1 and not listed
         for n in range(passes):
@@ -132,7 +164,7 @@ class Market:
             choices = self.choose(prices, which, listed=listed)
             bound = self.bound_yuan(prices, choices.yuan, which, times)
             if whole and bound > best.bound_yuan:
-                best = Duals(prices.copy(), bound)
+                best = Duals(prices.copy(), bound, self.worth)
             stays = choices.yuan < self.problem.classes["unplaced_yuan"][which]
             pair = np.where(stays, choices.pair, -1)
             used = usage(self.problem, pair, choices.slot, times)
@@ -144,8 +176,8 @@ class Market:
             momentum += (1 - MOMENTUM) * excess
             step = STEP_FIRST / (1 + (before + n) / STEP_TIME)
             prices += step * (self._reference + prices) * momentum
-            np.clip(prices, 0.0, self._ceiling, out=prices)
-        return best if whole else Duals(prices, -np.inf)
+            np.clip(prices, 0.0, self.ceiling, out=prices)
+        return best if whole else Duals(prices, -np.inf, self.worth)
 
     def certify(self, prices: Floats, per_pair: Floats | None = None) -> tuple[float, Floats]:
         """The bound of prices, and what each class's choice costs at them (K,)."""
@@ -158,7 +190,8 @@ class Market:
         others, sorted by what they weigh, every so many-th."""
         if folds == 1:
             return [(self.active, self._count[self.active])]
-        weight = np.abs(self.free.yuan[self.active]) * self._count[self.active]
+        classes = self.problem.classes[self.active]
+        weight = np.abs(classes["unplaced_yuan"]) * classes["count"]
         order = self.active[np.argsort(-weight, kind="stable")]
         head, rest = order[: len(order) // (4 * folds)], order[len(order) // (4 * folds) :]
         made = []

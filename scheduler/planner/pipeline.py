@@ -19,9 +19,10 @@ from scheduler.planner.model import build_model
 from scheduler.planner.placements import placements_of
 from scheduler.planner.places import Places, Residual, objective_yuan
 from scheduler.planner.plan import Plan
+from scheduler.planner.recall import recalled, to_recall
 from scheduler.planner.scene import build_scene
 from scheduler.planner.search import search
-from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.snapshot import Prices, Snapshot
 from scheduler.planner.starting import start_now
 
 
@@ -51,6 +52,11 @@ class Round:
     decision: Decision
     plan: Plan
 
+    @property
+    def prices(self) -> Prices:
+        """What the next round may start from."""
+        return to_recall(self.decision.model, self.decision.duals)
+
     def explain(self, job_id: str) -> Explanation | None:
         """Closely, one job of the round; None for a stranger."""
         for k, klass in enumerate(self.decision.model.scene.classes):
@@ -75,7 +81,7 @@ def plan_round(
     done("scene")
     model = build_model(scene, find_candidates(scene, policies))
     done("candidates")
-    found = search(model, budget, done)
+    found = search(model, budget, done, recalled(model, snapshot.prices))
     residual = Residual(model, found.places)
     nodes = start_now(model, found.places, residual)
     _oldest_first(found.places, nodes)

@@ -10,6 +10,7 @@ from policies.ways import Ways, ways
 from policies.weights import Weights
 from scheduler.planner.classes import classes_of, columns_of
 from scheduler.planner.closures import closures_of, without_closed
+from scheduler.planner.kernels.pairs import run_times
 from scheduler.planner.pools import claims_of, pools_of
 from scheduler.planner.sites import AXIS_SLOTS_MAX, site_views
 from scheduler.planner.snapshot import Snapshot
@@ -56,18 +57,24 @@ def build_scene(snapshot: Snapshot, weights: Weights | None = None) -> Scene:
 
 def pairs_of(scene: Scene, klass: Ints, pool: Ints) -> Pairs:
     """Classes in pools, with their runs; both of shape (m,), sorted."""
-    k, p, columns = klass, pool, scene.columns
-    site = scene.site_of_pool[p]
-    stage_s = np.zeros(len(k)) if scene.ways is None else scene.ways.stage_s[k, site]
-    compute_s = columns.left_s[k] / scene.speeds[columns.speeds[k], p] + columns.resume_s[k]
-    return Pairs(
-        klass=k,
-        pool=p,
-        site=site,
-        start_s=np.maximum(columns.ready_s[k], scene.now_s),
-        stage_s=stage_s,
-        run_s=stage_s + compute_s,
+    columns, m = scene.columns, len(klass)
+    site, (start_s, stage_s, run_s) = np.empty(m, dtype=np.int64), np.empty((3, m))
+    run_times(
+        klass,
+        pool,
+        scene.site_of_pool,
+        np.maximum(columns.ready_s, scene.now_s),
+        np.zeros((0, 0)) if scene.ways is None else scene.ways.stage_s,
+        columns.left_s,
+        columns.resume_s,
+        columns.speeds,
+        scene.speeds,
+        site,
+        start_s,
+        stage_s,
+        run_s,
     )
+    return Pairs(klass=klass, pool=pool, site=site, start_s=start_s, stage_s=stage_s, run_s=run_s)
 
 
 def _longest_s(columns: Columns, speeds: Floats, way: Ways | None) -> float:

@@ -6,11 +6,11 @@ Clements 1999).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from policies.scene import Floats, Ints
+from policies.scene import Bools, Floats, Ints
 from scheduler.planner.budget import Budget
 from scheduler.planner.duals import CLOSE, Duals, Market
 from scheduler.planner.kernels.loads import rents
@@ -19,6 +19,7 @@ from scheduler.planner.kernels.pricing import sums_at
 from scheduler.planner.model import Model
 from scheduler.planner.neighbourhoods import Neighbourhoods
 from scheduler.planner.places import Places, Residual, costs_yuan, nowhere, objective_yuan
+from scheduler.planner.recall import Recalled
 
 # Moves that gain less, in yuan, are not worth the change.
 GAIN_LEAST_YUAN = 1e-6
@@ -31,8 +32,17 @@ PAIRS_EXACT = 500_000
 LISTED = 8
 # A gap that CP-SAT is not asked to narrow where it cannot see all options.
 GOOD = 2e-2
+# A plan and prices that were nearly right are mended with one in so many of the passes and looks
+# that it takes to find them.
+MENDING = 6
 # How far ahead of others those move that were left without a place.
 AHEAD = 0.75
+# Of the placed ones, at most one in so many classes squeaks.
+SQUEAKS = 100
+# So many insertions that were no better than the best are enough.
+WORSE_MOST = 2
+# Where all have a place, one in so many of the looks goes into finding better ones this way.
+FOR_NOBODY = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +72,28 @@ class Searched:
     active: Ints
 
 
-def search(model: Model, budget: Budget, done: Callable[[str], None]) -> Searched:
+def search(
+    model: Model, budget: Budget, done: Callable[[str], None], known: Recalled | None = None
+) -> Searched:
     """Looks for a plan.
 
     Args:
         done: called with the name of each stage when it is over.
+        known: from the round before.
     """
-    market = Market(model)
-    prices = market.first_prices()
+    market = Market(model, None if known is None else known.worth)
     if not len(market.active):
-        return Searched(nowhere(model), Duals(prices, 0.0), market.active)
+        none = Duals(market.first_prices(), 0.0, market.worth)
+        return Searched(nowhere(model), none, market.active)
     per_pair = np.full(len(model.problem.pairs), np.inf)
     budget = budget.fitted(len(per_pair))
-    prices = _prices(model, market, budget.dual_passes, per_pair)
+    if known is None:
+        prices = _prices(model, market, budget.dual_passes, per_pair)
+    else:
+        prices = _mended(model, market, budget.dual_passes, known.prices)
+        budget = replace(budget, looks=budget.looks // MENDING)
     bound, least = market.certify(prices, per_pair)
-    duals = Duals(prices, bound)
+    duals = Duals(prices, bound, market.worth)
     done("duals")
     guide = Guide(duals, per_pair, least)
     best = squeaky(model, market, guide, budget)
@@ -92,7 +109,7 @@ def search(model: Model, budget: Budget, done: Callable[[str], None]) -> Searche
             best.places, best.yuan, options=budget.exact_options, work=budget.exact_work
         )
         best = swept(model, market, guide, Found(found.places, found.yuan), budget)
-        duals = Duals(prices, max(bound, found.bound_yuan))
+        duals = Duals(prices, max(bound, found.bound_yuan), market.worth)
         done("exact")
     return Searched(best.places, duals, market.active)
 
@@ -109,6 +126,16 @@ def _prices(model: Model, market: Market, passes: int, per_pair: Floats) -> Floa
     market.certify(prices, per_pair)
     market.list_best(per_pair, LISTED)
     return market.climb(prices, passes, folds=folds, listed=True, before=rough // 2).prices
+
+
+def _mended(model: Model, market: Market, passes: int, known: Floats) -> Floats:
+    """Shadow prices from those of a problem that was nearly the same, in small steps."""
+    start = np.maximum(np.minimum(known, market.ceiling), market.first_prices())
+    pairs, few = len(model.problem.pairs), passes // MENDING
+    if pairs <= PAIRS_AT_ONCE:
+        return market.climb(start, 2 * few, before=passes).prices
+    folds = min(pairs // PAIRS_AT_ONCE, FOLDS_MOST)
+    return market.climb(start, few, folds=folds, before=passes).prices
 
 
 def inserted(model: Model, market: Market, guide: Guide, order: Ints, work: Ints) -> Found:
@@ -140,12 +167,13 @@ def swept(model: Model, market: Market, guide: Guide, found: Found, budget: Budg
     for _ in range(budget.sweeps):
         lost = losses_yuan(model, guide, places)
         jobs = np.flatnonzero((lost > GAIN_LEAST_YUAN) & np.isin(places.klass, market.active))
+        jobs = jobs[np.argsort(-lost[jobs], kind="stable")[: budget.looks]]
         moved = improve(
             problem,
             sums,
             left,
-            market.free_per_pair,
-            jobs[np.argsort(-lost[jobs], kind="stable")],
+            market.free_per_pair(np.unique(places.klass[jobs])),
+            jobs,
             places.klass,
             places.pair,
             places.slot,
@@ -171,22 +199,37 @@ def losses_yuan(model: Model, guide: Guide, places: Places) -> Floats:
 def squeaky(model: Model, market: Market, guide: Guide, budget: Budget) -> Found:
     """The best of several insertions."""
     active, bound, work = market.active, guide.duals.bound_yuan, np.zeros(1, dtype=np.int64)
-    rank = _tightness(model)[active]
-    best: Found | None = None
-    for _ in range(budget.tries):
-        order = active[np.argsort(-rank, kind="stable")]
-        found = inserted(model, market, guide, order, work)
-        if best is None or found.yuan < best.yuan:
-            best = found
-        alone = found.places.klass[found.places.pair < 0]
-        lost = np.bincount(alone, minlength=len(model.jobs))[active] > 0
+    # Those that keep their place go first: whoever took it would make them take another's.
+    rank = (_tightness(model) + (model.problem.classes["kept_pair"] >= 0))[active]
+    best, worse = inserted(model, market, guide, active[np.argsort(-rank, kind="stable")], work), 0
+    found = best
+    for _ in range(budget.tries - 1):
         close = best.yuan - bound <= CLOSE * abs(best.yuan)
-        if close or not lost.any() or work[0] >= budget.tries_looks:
+        waits = (best.places.pair[np.isin(best.places.klass, active)] < 0).any()
+        looks = budget.tries_looks if waits else budget.tries_looks // FOR_NOBODY
+        if close or worse > WORSE_MOST or work[0] >= looks:
             break
-        # Those without a place move ahead of three quarters of what was before them.
-        rank = np.where(lost, rank + AHEAD * (rank.max() - rank), rank)
-    assert best is not None, "one try at least"
+        squeaks = _squeaks(model, guide, found.places)[active]
+        if not squeaks.any():
+            break
+        # They move ahead of three quarters of what was before them.
+        rank = np.where(squeaks, rank + AHEAD * (rank.max() - rank), rank)
+        found = inserted(model, market, guide, active[np.argsort(-rank, kind="stable")], work)
+        worse = worse + 1 if found.yuan >= best.yuan else 0
+        best = found if found.yuan < best.yuan else best
     return best
+
+
+def _squeaks(model: Model, guide: Guide, places: Places) -> Bools:
+    """The few classes that lose half of all that is lost, and those without a place; (K,)."""
+    lost = np.maximum(losses_yuan(model, guide, places), 0.0)
+    per_class = np.bincount(places.klass, weights=lost, minlength=len(model.jobs))
+    order = np.argsort(-per_class, kind="stable")[: max(len(per_class) // SQUEAKS, 1)]
+    before = np.cumsum(per_class[order]) - per_class[order]
+    some = before < per_class.sum() / 2
+    squeaks = np.bincount(places.klass[places.pair < 0], minlength=len(model.jobs)) > 0
+    squeaks[order[some]] = True
+    return squeaks
 
 
 def _tightness(model: Model) -> Floats:

@@ -78,10 +78,33 @@ class Claim:
     until_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class RowPrices:
+    """What a unit of one row was worth in each slot, in yuan; the row is a rule's for a group."""
+
+    rule: str
+    group: str
+    yuan: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """The shadow prices of the round before, from its slot 0 on; only rows that had any. ``worth``
+    are (rule, yuan): what a unit of the rule's rows is about worth."""
+
+    start_at: datetime
+    slot_s: float
+    rows: tuple[RowPrices, ...]
+    worth: tuple[tuple[str, float], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """Everything a round may know. Slot 0 is the one that holds ``now_at``; slots begin at whole
     multiples of ``slot_s`` of the power clock's epoch time.
+
+    ``previous`` and ``prices`` are what the round before had planned and found; a round without
+    them starts from nothing.
     """
 
     now_at: datetime
@@ -93,6 +116,7 @@ class Snapshot:
     sites: dict[str, Site]
     regions: dict[str, Region]
     previous: dict[str, PlannedStart] = field(default_factory=dict)
+    prices: Prices | None = None
     claims: tuple[Claim, ...] = ()
     rules: Rules = field(default_factory=Rules)
 

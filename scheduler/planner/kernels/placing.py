@@ -113,7 +113,8 @@ def insert(
     slot: Ints,
     work: Ints,
 ) -> None:
-    """Gives places to the jobs of classes that have none, class after class.
+    """Gives places to the jobs of classes that have none, class after class; the one that the round
+    before had planned, if it is free.
 
     Args:
         jobs_from: where the jobs of each class begin in ``pair`` and ``slot``, (K + 1,).
@@ -124,6 +125,8 @@ def insert(
     clear = np.empty(problem.axis + 1, dtype=np.int64)
     for k in which:
         known, known_slot = -1, 0
+        if problem.classes[k].kept_pair >= 0:
+            known, known_slot = problem.classes[k].kept_pair, problem.classes[k].kept_slot
         for j in range(jobs_from[k], jobs_from[k + 1]):
             if pair[j] >= 0:
                 continue

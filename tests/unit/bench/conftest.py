@@ -5,7 +5,7 @@ import pytest
 from bench.instances import Instance, Mode, Recipe, Size, build
 from bench.planner.case import measured
 from bench.planner.result import Case
-from scheduler.planner.pipeline import plan
+from scheduler.planner.pipeline import Round, plan_round
 from scheduler.planner.plan import Plan
 
 TINY = Size(name="tiny", jobs=60, nodes=12, slots=12, slot_s=3600.0, clusters=3, pools=4)
@@ -18,8 +18,13 @@ def full() -> Instance:
 
 
 @pytest.fixture(scope="session")
-def full_plan(full: Instance) -> Plan:
-    return plan(full.snapshot)
+def full_round(full: Instance) -> Round:
+    return plan_round(full.snapshot)
+
+
+@pytest.fixture(scope="session")
+def full_plan(full_round: Round) -> Plan:
+    return full_round.plan
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,12 @@ from bench.planner.baselines import RULES, Schedule, cheapest_now, first_fit, sc
 from bench.planner.case import schedule_of
 from bench.planner.grid import Grid
 from bench.planner.result import Case, Failure, Results, read, write
-from bench.planner.rounds import moved_share, next_round
+from bench.planner.rounds import moved_shares, next_round
 from bench.planner.targets import missed
 from scheduler.checker import check
 from scheduler.domain.explanation import Explanation, Outcome
 from scheduler.domain.reason import Reason, ReasonCode
-from scheduler.planner.pipeline import plan
+from scheduler.planner.pipeline import Round, plan
 from scheduler.planner.plan import Placement, Plan
 from scheduler.planner.snapshot import Snapshot
 from tests.unit.bench.conftest import TINY
@@ -146,9 +146,10 @@ def test_the_cheapest_site_now_takes_the_least_costly_pool_that_has_room(full: I
 
 
 def test_the_next_round_is_a_slot_later_and_remembers_the_plan(
-    full: Instance, full_plan: Plan
+    full: Instance, full_round: Round
 ) -> None:
-    snapshot = next_round(full, full_plan)
+    snapshot, full_plan = next_round(full, full_round), full_round.plan
+    assert snapshot.prices == full_round.prices
     started = {p.job_id for p in full_plan.placements if p.now}
     waiting = {p.job_id for p in full_plan.placements if not p.now}
     known = {job.id for job in full.snapshot.jobs}
@@ -165,16 +166,17 @@ def test_the_next_round_is_a_slot_later_and_remembers_the_plan(
 
 
 def test_the_moved_share_counts_what_starts_elsewhere_later_or_not_at_all(
-    full: Instance, full_plan: Plan
+    full: Instance, full_round: Round
 ) -> None:
-    snapshot = next_round(full, full_plan)
+    snapshot, full_plan = next_round(full, full_round), full_round.plan
     kept = [p for p in full_plan.placements if not p.now]
-    assert moved_share(snapshot, replace(full_plan, placements=tuple(kept))) == 0.0
+    assert moved_shares(snapshot, replace(full_plan, placements=tuple(kept))) == (0.0, 0.0)
     later = replace(kept[0], start_at=kept[0].start_at + timedelta(hours=1))
     elsewhere = replace(kept[1], cluster="elsewhere")
-    changed = (later, elsewhere, *kept[3:])
-    share = moved_share(snapshot, replace(full_plan, placements=changed))
-    assert share == pytest.approx(3 / len(kept))
+    at_once = replace(kept[3], start_at=snapshot.now_at, now=True)
+    changed = (later, elsewhere, at_once, *kept[4:])
+    shares = moved_shares(snapshot, replace(full_plan, placements=changed))
+    assert shares == (pytest.approx(3 / len(kept)), pytest.approx(1 / len(kept)))
 
 
 def test_a_case_holds_together(case: Case) -> None:

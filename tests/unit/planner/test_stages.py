@@ -74,7 +74,7 @@ def greedy(model: Model, market: Market, passes: int = 20) -> tuple[Found, Guide
     prices = market.climb(market.first_prices(), passes).prices
     per_pair = np.full(len(model.problem.pairs), np.inf)
     bound, least = market.certify(prices, per_pair)
-    guide = Guide(Duals(prices, bound), per_pair, least)
+    guide = Guide(Duals(prices, bound, market.worth), per_pair, least)
     return inserted(model, market, guide, market.active, np.zeros(1, dtype=np.int64)), guide
 
 
