@@ -1,10 +1,14 @@
 """What is wrong with a configuration, and what each source reads right now."""
 
 import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -49,18 +53,30 @@ def main(config_path: Path) -> int:
     except ConfigError as error:
         print(error)
         return 2
-    reads = asyncio.run(check(config))
+    with _quiet():
+        reads = asyncio.run(check(config))
     console = Console(highlight=False)
     console.print(_rendered(config, config_path, reads))
     return 2 if any(read.trouble for read in reads) else 0
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the log, which says the same as the table."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 def _rendered(config: AgentConfig, path: Path, reads: list[Read]) -> RenderableType:
     role = "head" if config.head is not None else "node"
     head = Text(f"{path}: {config.node_id}, {role} of cluster {config.cluster}")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("SOURCE", no_wrap=True)
-    table.add_column("READS NOW")
+    table.add_column("SOURCE", overflow="fold")
+    table.add_column("READS NOW", overflow="fold")
     for read in reads:
         told = Text(read.told)
         if read.trouble:

@@ -53,7 +53,7 @@ class Prometheus(Section):
 
     url: Url = Field(description="of the server, e.g. http://127.0.0.1:9090")
     query: str = Field(
-        min_length=1, description="PromQL; it must give one time series, else sum or select"
+        min_length=1, description="PromQL; it must have one value now, else sum or select"
     )
     every_s: Positive = Field(default=60.0, description="how often to ask, real time")
     token_file: Path | None = Field(default=None, description="file with a bearer token")

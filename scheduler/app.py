@@ -241,6 +241,7 @@ class World:
         self.region_names = fleet.region_names
         self.place_names = fleet.place_names
         self.nodes = fleet.nodes
+        self.energy_of = fleet.meters.of
         self.planned_start = loop.planned_start
         self.waits_because = loop.waits_because
         self.force_retry = dispatcher.force_retry

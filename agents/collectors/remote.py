@@ -22,6 +22,7 @@ from agents.source_keys import Http, Prometheus
 
 ANSWER_LIMIT_S = 2.5
 ANSWER_MOST_BYTES = 8 * 1024 * 1024
+ERROR_BYTES = 200
 VALUES_MOST = 20_000
 # What is asked of Prometheus beside the value now: a day, to repeat it for the next.
 HISTORY_S = 86400
@@ -155,9 +156,7 @@ def prometheus(keys: Prometheus) -> Polled:
             "step": HISTORY_STEP_S,
         }
         url = f"{keys.url.rstrip('/')}/api/v1/query_range?{urlencode(asked)}"
-        samples = _samples(_get(url, keys.token_file, source), source)
-        if real_s - samples[-1][0] > HISTORY_STEP_S / 2:
-            raise CollectorError(f"{source}: {keys.query!r} has no value now")
+        samples = _present(_get(url, keys.token_file, source), real_s, source)
         # Prometheus goes by real time, plans by the power clock.
         stamps = tuple(now_at - timedelta(seconds=real_s - stamp_s) for stamp_s, _ in samples)
         return Told(stamps, tuple(value for _, value in samples), now=True)
@@ -165,22 +164,22 @@ def prometheus(keys: Prometheus) -> Polled:
     return Polled(ask, source, keys.every_s)
 
 
-def _samples(answer: Any, source: str) -> Sequence[tuple[float, float]]:
-    """Seconds since the Unix epoch and value of each sample of the one series, as Prometheus's
-    HTTP API tells a matrix."""
+def _present(answer: Any, real_s: float, source: str) -> Sequence[tuple[float, float]]:
+    """Seconds since the Unix epoch and value of each sample of the one series that has a value now,
+    as Prometheus's HTTP API tells a matrix. Series that ended within the day, such as those of an
+    exporter that moved, are left out."""
     try:
-        series = answer["data"]["result"]
-        if len(series) != 1:
-            raise CollectorError(f"{source}: the query gives {len(series)} time series, not one")
-        samples = [(_number(at, source), float(value)) for at, value in series[0]["values"]]
+        matrix = [series["values"] for series in answer["data"]["result"]]
+        told = [[(_number(at, source), float(value)) for at, value in one] for one in matrix]
     except (KeyError, TypeError, ValueError) as error:
         raise CollectorError(f"{source}: not an answer of Prometheus: {error!r}") from error
-    known = [(at, value) for at, value in samples if math.isfinite(value)][-VALUES_MOST:]
-    if not known:
-        raise CollectorError(f"{source}: the query gives no values")
-    if any(after <= before for (before, _), (after, _) in pairwise(known)):
+    finite = [[(at, value) for at, value in one if math.isfinite(value)] for one in told]
+    now = [one for one in finite if one and real_s - one[-1][0] <= HISTORY_STEP_S / 2]
+    if len(now) != 1:
+        raise CollectorError(f"{source}: the query gives {len(now)} values now, not one")
+    if any(after <= before for (before, _), (after, _) in pairwise(now[0])):
         raise CollectorError(f"{source}: times must grow")
-    return known
+    return now[0][-VALUES_MOST:]
 
 
 def _get(url: str, token_file: Path | None, source: str) -> Any:
@@ -196,11 +195,21 @@ def _get(url: str, token_file: Path | None, source: str) -> Any:
             raise CollectorError(f"{source}: answers with more than {ANSWER_MOST_BYTES} bytes")
         return json.loads(body)
     except urllib.error.HTTPError as error:
-        raise CollectorError(f"{source}: answers {error.code} {error.reason}") from error
+        told = f"{source}: answers {error.code} {error.reason}{_why(error)}"
+        raise CollectorError(told) from error
     except (OSError, http.client.HTTPException) as error:
         raise CollectorError(f"{source}: cannot be reached: {error}") from error
     except (ValueError, RecursionError) as error:
         raise CollectorError(f"{source}: does not answer with JSON: {error}") from error
+
+
+def _why(error: urllib.error.HTTPError) -> str:
+    """In the words of the source: Prometheus says what is wrong with a query."""
+    try:
+        words = error.read(ERROR_BYTES).decode(errors="replace").split()
+    except (OSError, http.client.HTTPException):
+        return ""
+    return f": {' '.join(words)}" if words else ""
 
 
 def _number(told: Any, source: str) -> float:

@@ -23,6 +23,7 @@ from scheduler.domain.job import AttemptState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import Quantile, Series
 from scheduler.rpc import convert_jobs
+from scheduler.state.energy import Energy
 from scheduler.state.known import Identity, NodeView
 from westward.v1 import job_pb2, node_pb2, placement_pb2
 
@@ -134,6 +135,11 @@ def site_facts(facts: node_pb2.SiteFacts) -> Mapping[str, Any]:
     if facts.HasField("grid_carbon"):
         told["grid_carbon_g_per_kwh"] = _series("grid_carbon", facts.grid_carbon)
     return told
+
+
+def energy(facts: node_pb2.EnergyFacts) -> tuple[str, Energy]:
+    """An attempt, and what it has used on one node."""
+    return text(facts.attempt_id, 128), Energy(facts.kwh, facts.estimated_kwh)
 
 
 def rtt(facts: node_pb2.RttFacts) -> Rtt:

@@ -1,7 +1,7 @@
 """Jobs: submitted, listed, watched, cancelled, and their logs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
@@ -26,6 +26,7 @@ from scheduler.rpc.convert_jobs import (
 )
 from scheduler.rpc.errors import StatusError, answers, invalid, status_error
 from scheduler.state import arrays, wishes
+from scheduler.state.energy import Energy
 from scheduler.state.ids import is_array_id
 from scheduler.state.jobs import JobBook, KeyConflictError
 from scheduler.store import Store
@@ -52,6 +53,10 @@ class World(Known, Protocol):
 
     def waits_because(self, job_id: str) -> Reason | None:
         """Why the last round left a job pending."""
+        ...
+
+    def energy_of(self, attempt_id: str, nodes: Collection[str]) -> Energy | None:
+        """What an attempt has used, as far as its nodes have metered it."""
         ...
 
     async def force_retry(self, job_id: str, reason: str, actor: str) -> Job:
@@ -248,6 +253,9 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
 
     def _shown(self, job: Job) -> job_pb2.Job:
         message = job_to_pb(job)
+        for attempt, told in zip(job.attempts, message.attempts, strict=True):
+            if (used := self._world.energy_of(attempt.id, attempt.nodes)) is not None:
+                told.used_kwh, told.estimated_kwh = used.kwh, used.estimated_kwh
         if job.spec.array is not None:
             message.tasks.CopyFrom(task_counts_to_pb(self._book.progress.counts(job)))
         if job.state is not JobState.PENDING:

@@ -247,7 +247,11 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         if report.rtt:
             measured = [convert_nodes.rtt(one) for one in report.rtt]
             rejections += self._fleet.report_rtt(node_id, measured)
-        for field, value, reason in sorted(self._fleet.rejected(node_id) - before):
+        if report.energy:
+            used = [convert_nodes.energy(one) for one in report.energy]
+            rejections += self._fleet.meters.report(node_id, used, self._clock.now())
+        told = {(refused.field, refused.value, refused.reason) for refused in rejections}
+        for field, value, reason in sorted(told - before):
             log.warning("report.refused", node=node_id, field=field, value=value, reason=reason)
         ack = node_pb2.ReportAck(
             seq=message.seq, rejections=[convert_nodes.rejection(one) for one in rejections]

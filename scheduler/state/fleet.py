@@ -31,6 +31,7 @@ from scheduler.domain.plausibility import (
     judge_series,
 )
 from scheduler.domain.series import Series
+from scheduler.state.energy import Meters
 from scheduler.state.known import Cluster, Identity, IdentityTakenError, Known, NodeView
 
 # In reports missed: silent for longer, a node gets nothing new; for longer still, it is lost.
@@ -74,6 +75,7 @@ class Fleet:
         self._known: dict[str, Known] = {}
         self._clusters: dict[str, Cluster] = {}
         self._forgot_at_s = clock.monotonic()
+        self.meters = Meters()
         # Grows when capacity, sites or links appear or change: what may place a waiting job.
         self.generation = 0
 

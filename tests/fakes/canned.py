@@ -79,7 +79,7 @@ def _running() -> job_pb2.Job:
         ),
         state=job_pb2.JOB_STATE_RUNNING,
         reason=reason("OK", "runs on 2 nodes"),
-        attempts=[attempt("1k7dq3m8ta05", 1)],
+        attempts=[attempt("1k7dq3m8ta05", 1, used_kwh=12.345, estimated_kwh=0.5)],
     )
 
 

@@ -1,7 +1,7 @@
 """Jobs, attempts and a small world, for tests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.round import PlacementRecord
 from scheduler.domain.transitions import Event
 from scheduler.planner.snapshot import PlannedStart
+from scheduler.state.energy import Energy
 from scheduler.state.jobs import Change, JobBook
 from scheduler.store import Store
 from tests.fakes.clock import ManualClock
@@ -149,6 +150,7 @@ class SmallWorld:
         self.known: tuple[Node, ...] = (a_node(),)
         self.planned: dict[str, PlannedStart] = {}
         self.waiting: dict[str, Reason] = {}
+        self.used: dict[str, Energy] = {}
 
     def region_names(self) -> frozenset[str]:
         return frozenset({"shanghai", "beijing"})
@@ -161,6 +163,9 @@ class SmallWorld:
 
     def planned_start(self, job_id: str) -> PlannedStart | None:
         return self.planned.get(job_id)
+
+    def energy_of(self, attempt_id: str, nodes: Collection[str]) -> Energy | None:
+        return self.used.get(attempt_id)
 
     def waits_because(self, job_id: str) -> Reason | None:
         return self.waiting.get(job_id)

@@ -608,6 +608,8 @@ class Attempt(_message.Message):
     KEPT_S_FIELD_NUMBER: _builtins.int
     LOST_S_FIELD_NUMBER: _builtins.int
     LOST_KWH_FIELD_NUMBER: _builtins.int
+    USED_KWH_FIELD_NUMBER: _builtins.int
+    ESTIMATED_KWH_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """"<job id>-<number>"."""
     number: _builtins.int
@@ -624,6 +626,12 @@ class Attempt(_message.Message):
     lost_s: _builtins.float
     lost_kwh: _builtins.float
     """Energy at the door that the lost work took, by the plan's figures."""
+    used_kwh: _builtins.float
+    """What its nodes have metered so far, PUE left out; unset where none has told. It is kept in memory
+    alone, for an hour after the attempt has ended.
+    """
+    estimated_kwh: _builtins.float
+    """The part of it for which no power could be read."""
     @_builtins.property
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Worker]: ...
     @_builtins.property
@@ -652,14 +660,21 @@ class Attempt(_message.Message):
         kept_s: _builtins.float = ...,
         lost_s: _builtins.float = ...,
         lost_kwh: _builtins.float = ...,
+        used_kwh: _builtins.float | None = ...,
+        estimated_kwh: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "assigned_at", b"assigned_at", "ended_at", b"ended_at", "exit_code", b"exit_code", "reason", b"reason", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_used_kwh", b"_used_kwh", "assigned_at", b"assigned_at", "ended_at", b"ended_at", "exit_code", b"exit_code", "reason", b"reason", "started_at", b"started_at", "used_kwh", b"used_kwh"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "accelerator", b"accelerator", "assigned_at", b"assigned_at", "cluster", b"cluster", "ended_at", b"ended_at", "epoch", b"epoch", "exit_code", b"exit_code", "id", b"id", "kept_s", b"kept_s", "lost_kwh", b"lost_kwh", "lost_s", b"lost_s", "number", b"number", "reason", b"reason", "started_at", b"started_at", "state", b"state", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_used_kwh", b"_used_kwh", "accelerator", b"accelerator", "assigned_at", b"assigned_at", "cluster", b"cluster", "ended_at", b"ended_at", "epoch", b"epoch", "estimated_kwh", b"estimated_kwh", "exit_code", b"exit_code", "id", b"id", "kept_s", b"kept_s", "lost_kwh", b"lost_kwh", "lost_s", b"lost_s", "number", b"number", "reason", b"reason", "started_at", b"started_at", "state", b"state", "used_kwh", b"used_kwh", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
     _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
+    _WhichOneofReturnType__used_kwh: _TypeAlias = _typing.Literal["used_kwh"]  # noqa: Y015
+    _WhichOneofArgType__used_kwh: _TypeAlias = _typing.Literal["_used_kwh", b"_used_kwh"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_kwh) -> _WhichOneofReturnType__used_kwh | None: ...
 
 Global___Attempt: _TypeAlias = Attempt  # noqa: Y015
 

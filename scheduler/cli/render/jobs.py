@@ -133,6 +133,8 @@ def _facts(job: job_pb2.Job) -> Table:
         grid.add_row("Work", progress)
     if limits := _limits(spec):
         grid.add_row("Limits", ", ".join(limits))
+    if energy := _energy(job):
+        grid.add_row("Energy", energy)
     grid.add_row(
         "Submitted", f"{common.when(job.created_at, seconds=True)} {common.zone(job.created_at)}"
     )
@@ -149,6 +151,16 @@ def _progress(job: job_pb2.Job) -> str:
     lost = f", {common.span(lost_s)} and {lost_kwh:.2g} kWh lost" if lost_s else ""
     whole = common.span(job.spec.expected_duration_s)
     return f"{common.span(job.done_s)} of {whole} kept by ended attempts{lost}"
+
+
+def _energy(job: job_pb2.Job) -> str:
+    """What the nodes of its attempts have metered; empty where none has."""
+    metered = [attempt for attempt in job.attempts if attempt.HasField("used_kwh")]
+    if not metered:
+        return ""
+    estimated_kwh = sum(attempt.estimated_kwh for attempt in metered)
+    told = f"{sum(attempt.used_kwh for attempt in metered):.4g} kWh before PUE"
+    return f"{told}, {estimated_kwh:.4g} of it estimated" if estimated_kwh else told
 
 
 def _work(spec: job_pb2.JobSpec) -> str:

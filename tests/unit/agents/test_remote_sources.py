@@ -116,7 +116,8 @@ def test_an_answer_that_makes_no_sense_says_so(web: Web, answer: Any, told: str)
 
 def test_errors_of_the_way_say_so(web: Web) -> None:
     web.status = 503
-    with pytest.raises(CollectorError, match="answers 503"):
+    web.answer = {"error": "overloaded"}
+    with pytest.raises(CollectorError, match=r'answers 503 .*"overloaded"'):
         day_ahead_price(web).read(SPAN)
     gone = Price(http=Http(url="http://127.0.0.1:1/x", values="$.x"))
     with pytest.raises(CollectorError, match="cannot be reached"):
@@ -127,6 +128,17 @@ def matrix(*samples: tuple[float, str]) -> dict[str, Any]:
     """As Prometheus answers a query over a range."""
     series = {"metric": {"site": "qy"}, "values": [[at, value] for at, value in samples]}
     return {"status": "success", "data": {"resultType": "matrix", "result": [series]}}
+
+
+def two_at(at: float) -> list[dict[str, Any]]:
+    return [*matrix((at, "1"))["data"]["result"], *matrix((at, "2"))["data"]["result"]]
+
+
+def test_a_series_that_ended_within_the_day_is_no_other_value(web: Web) -> None:
+    ended, going = two_at(time.time())
+    ended["values"] = [[time.time() - 7200, "1"]]
+    web.answer = {"data": {"result": [ended, going]}}
+    assert FedPrice(Price(prometheus=Prometheus(url=web.url, query="kw"))).read(SPAN).at(NOW) == 2
 
 
 def prometheus(web: Web, query: str = "kw") -> Feed:
@@ -150,11 +162,12 @@ def test_prometheus_is_asked_for_the_last_day_and_now(web: Web) -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ({"data": {"result": []}}, "gives 0 time series, not one"),
+        ({"data": {"result": []}}, "gives 0 values now, not one"),
         ({"status": "error"}, "not an answer of Prometheus"),
-        (matrix((time.time() - 7200, "1")), "'kw' has no value now"),
-        (matrix((time.time(), "NaN")), "gives no values"),
-        (matrix((time.time(), "1"), (1.0, "1")), "times must grow"),
+        (matrix((time.time() - 7200, "1")), "gives 0 values now"),
+        (matrix((time.time(), "NaN")), "gives 0 values now"),
+        ({"data": {"result": two_at(time.time())}}, "gives 2 values now, not one"),
+        (matrix((time.time() + 9, "1"), (time.time(), "1")), "times must grow"),
     ],
 )
 def test_what_prometheus_does_not_know_is_no_reading(web: Web, answer: Any, told: str) -> None:

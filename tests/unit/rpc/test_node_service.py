@@ -23,6 +23,7 @@ from scheduler.domain.job import ArraySpec, JobState, OnUnreachable
 from scheduler.rpc import nodes
 from scheduler.rpc.nodes import NodeServicer
 from scheduler.state import probers
+from scheduler.state.energy import Energy
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.store import Store
@@ -178,6 +179,21 @@ async def test_what_only_newer_agents_say_does_not_end_the_stream(desk: Desk) ->
     await agent.send()  # a body that the stubs do not know looks like none
     await agent.until("desired")
     assert desk.book.active()[job.id].state is JobState.ASSIGNED
+
+
+async def test_sick_accelerators_and_the_energy_of_attempts_reach_the_fleet(desk: Desk) -> None:
+    agent = await desk.join(head=False)
+    report = node_pb2.Report(node=node_pb2.NodeFacts(accelerator="A800", gpus=7, pflops=2.184))
+    report.node.sick.add(id="GPU-2", reason="XID 79", attempt_ids=["j-1"])
+    report.energy.add(attempt_id="j-1", kwh=2.5, estimated_kwh=0.5, gpus=8)
+    report.energy.add(attempt_id="j-2", kwh=-3)
+    await agent.send(report=report)
+    [refused] = (await agent.until("report_ack")).rejections
+    assert (refused.field, refused.value) == ("energy[j-2]", "-3 kWh, 0 of it estimated")
+    [view] = desk.fleet.node_views()
+    assert (view.node.gpus, view.health.pflops) == (7, 2.184)
+    assert [(one.id, one.attempt_ids) for one in view.health.sick] == [("GPU-2", ("j-1",))]
+    assert desk.fleet.meters.of("j-1", [view.node.id]) == Energy(2.5, 0.5)
 
 
 async def test_a_newer_stream_of_a_node_ends_the_older(desk: Desk) -> None:
