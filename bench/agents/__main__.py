@@ -166,15 +166,14 @@ def lifecycles(address: str) -> dict[str, int]:
     return counted
 
 
-def steady(scheduler: Scheduler, herd: Herd, agents: int, seconds: float) -> list[Row]:
-    """What the scheduler does while all report."""
+def steady(scheduler: Scheduler, herd: Herd, agents: int, seconds: float) -> Row:
+    """What the scheduler does while all report. Nobody asks it for anything until its processor
+    time is taken; then an operator's view is asked for, again and again."""
     before, cpu_before_s, at_s = dict(herd.last), scheduler.cpu_s(), time.monotonic()
+    time.sleep(seconds)
+    cpu_s, took_s = scheduler.cpu_s() - cpu_before_s, time.monotonic() - at_s
+    after = dict(herd.last)
     ages = ages_s(scheduler.address, seconds)
-    after, cpu_s, took_s = (
-        dict(herd.last),
-        scheduler.cpu_s() - cpu_before_s,
-        time.monotonic() - at_s,
-    )
     heard_s = after["at_s"] - before["at_s"]
     reports = after["acknowledged"] - before["acknowledged"]
     herd_cpu_s = after["cpu_s"] - before["cpu_s"]
@@ -182,20 +181,19 @@ def steady(scheduler: Scheduler, herd: Herd, agents: int, seconds: float) -> lis
     herd_kb = after["rss_mb"] / agents * 1000
     note = (
         f"scheduler {cpu_s / took_s:.0%} of a core, {scheduler.rss_mb():,.0f} MB; herd "
-        f"{herd_cpu_s / heard_s:.0%} of a core, {herd_kb:,.0f} kB an agent; "
+        f"{herd_cpu_s / heard_s:.0%} of a core, {herd_kb:,.0f} kB an agent, its timers "
+        f"{after['late_ms']:,.0f} ms late; machine's load {os.getloadavg()[0]:.1f}; "
         f"{lifecycles(scheduler.address)}"
     )
-    return [
-        Row(
-            way=f"{agents:,} agents, a report per {REPORT_INTERVAL_S:g} s each",
-            count=int(reports),
-            rates_per_s=[rate],
-            p50_ms=quantile(ages, 0.5) * 1000,
-            p99_ms=quantile(ages, 0.99) * 1000,
-            cpu_ms=cpu_s / took_s / rate * 1000,
-            note=note,
-        )
-    ]
+    return Row(
+        way=f"{agents:,} agents, a report per {REPORT_INTERVAL_S:g} s each",
+        count=int(reports),
+        rates_per_s=[rate],
+        p50_ms=quantile(ages, 0.5) * 1000,
+        p99_ms=quantile(ages, 0.99) * 1000,
+        cpu_ms=cpu_s / took_s / rate * 1000,
+        note=note,
+    )
 
 
 def storm(scheduler: Scheduler, herd: Herd, agents: int, away_s: float) -> Row:
@@ -213,7 +211,8 @@ def storm(scheduler: Scheduler, herd: Herd, agents: int, away_s: float) -> Row:
         count=agents,
         rates_per_s=[agents / took_s],
         cpu_ms=scheduler.cpu_s() / agents * 1000,
-        note=f"all back {took_s:.1f} s after it answered, in {tries:,.0f} connections; {states}",
+        note=f"all back {took_s:.1f} s after it answered, in {tries:,.0f} connections; {states}; "
+        f"load {os.getloadavg()[0]:.1f}",
     )
 
 
@@ -280,7 +279,7 @@ def main() -> None:
             ):
                 herd.await_(agents)
                 time.sleep(2 * REPORT_INTERVAL_S)  # the arrival of the herd is not its steady state
-                rows += steady(scheduler, herd, agents, given.seconds)
+                rows.append(steady(scheduler, herd, agents, given.seconds))
                 print(rows[-1], file=sys.stderr)
                 rows.append(storm(scheduler, herd, agents, given.away_s))
                 print(rows[-1], file=sys.stderr)

@@ -159,6 +159,9 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
             log.warning("agent.refused", node=first.hello.node_id, why=str(error))
             await context.abort(grpc.StatusCode.ALREADY_EXISTS, str(error))
         who = stream.identity
+        older = self._open.get(who.node_id)
+        if older is not None and older.cluster != who.cluster:
+            self._hand_out(self._probers.leave(older.cluster, who.node_id))
         self._open[who.node_id] = stream
         relieved = self._probers.join(who.cluster, who.node_id)
         stream.tell(node_pb2.ConnectResponse(welcome=self._welcome(who)))
