@@ -57,7 +57,7 @@ class Weights:
     lost_yuan_per_gpu_hour: float = 10.0
     stop_fails_share: float = 0.1
     moves_most: int = 4
-    replan_yuan_per_gpu_hour: float = 0.01
+    replan_yuan_per_gpu_hour: float = 0.02
 
     def size(self, spec: JobSpec) -> float:
         """Accelerators of the gang, or what its cores weigh."""

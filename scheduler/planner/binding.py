@@ -7,6 +7,7 @@ from scheduler.domain.explanation import BindingConstraint
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.candidates import PRECEDENCE
 from scheduler.planner.duals import Duals
+from scheduler.planner.kernels.uses import short_of
 from scheduler.planner.model import Model
 from scheduler.planner.places import Choice, Residual
 
@@ -18,13 +19,8 @@ Row = tuple[int, int]  # row and slot
 
 def blocking_rows(model: Model, residual: Residual, choice: Choice) -> list[Row]:
     """The rows that have too little left for an option."""
-    rows = []
-    for use in model.uses(choice.pair):
-        if model.family_of(use.row).hard:
-            span, amounts = model.load(use, choice.pair, choice.slot)
-            short = amounts > residual.left[use.row, span] + TOLERANCE
-            rows += [(use.row, span.start + int(t)) for t in np.flatnonzero(short)]
-    return rows
+    rows, slots = short_of(model.problem, residual.left, choice.pair, choice.slot)
+    return list(zip(rows.tolist(), slots.tolist(), strict=True))
 
 
 def blocking_reason(model: Model, residual: Residual, choice: Choice) -> Reason:

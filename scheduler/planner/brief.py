@@ -65,8 +65,8 @@ class Briefly:
         barred[blocked] = np.maximum(barred[blocked], PRECEDENCE[ReasonCode.GANG_FRAGMENTED])
         return barred
 
-    def explanations(self) -> list[Explanation]:
-        """One for each of the jobs, without their ids."""
+    def explanations(self, ids: Sequence[str]) -> list[Explanation]:
+        """One for each of the jobs, which have these ids."""
         places, decision = self._decision.places, self._decision
         pair, slot = places.pair[self._jobs], places.slot[self._jobs]
         saved = self._saved(pair, slot)
@@ -83,7 +83,7 @@ class Briefly:
                 reason = self._nowhere(k, q)
             made.append(
                 Explanation(
-                    job_id="",
+                    job_id=ids[q],
                     decided_at=decision.decided_at,
                     outcome=outcome,
                     reason=reason,

@@ -20,8 +20,18 @@ from scheduler.planner.model import Model
 
 # The first step, in reference prices per whole excess; it halves after STEP_TIME passes.
 STEP_FIRST = 0.3
-STEP_TIME = 5.0
-MOMENTUM = 0.8
+STEP_TIME = 10.0
+# What is asked for flocks from slot to slot as prices change: only over some passes does it show
+# where there is too much of it.
+MOMENTUM = 0.9
+# What a price may rise by in one pass, of itself and its reference. The excess itself is not cut:
+# where all flock to one slot at a time, prices would fall in the many that they have just left by
+# more than they rise there.
+RISE_MOST = 0.2
+# A pass that still raises the bound by so much of it does not count; so up to a few times as many
+# are made where prices must rise to a multiple of what energy costs.
+GAIN_LEAST = 1e-3
+PASSES_MOST = 4
 # The bound is as good as the plan, relative to it.
 CLOSE = 1e-4
 # Gangs of so many accelerators are never left out of a sample.
@@ -154,29 +164,37 @@ class Market:
         Args:
             listed: whether only listed pairs are looked at.
             before: passes that have been made: steps go on from there.
+        Passes that still raise the bound of their fold do not count, up to PASSES_MOST times.
         """
         prices, momentum = start.copy(), np.zeros_like(start)
         best = Duals(start, -np.inf, self.worth)
+        most_yuan = np.full(folds, -np.inf)
         scale = 1 / np.maximum(self._capacity, 1.0)
         samples, whole = self._samples(folds), folds == 1 and not listed
-        for n in range(passes):
+        calm = 0
+        for n in range(PASSES_MOST * passes):
+            if calm >= passes:
+                break
             which, times = samples[n % folds]
             choices = self.choose(prices, which, listed=listed)
             bound = self.bound_yuan(prices, choices.yuan, which, times)
+            so_far_yuan = most_yuan[n % folds]
+            rises = np.isfinite(so_far_yuan) and bound > so_far_yuan + GAIN_LEAST * abs(so_far_yuan)
+            most_yuan[n % folds] = max(so_far_yuan, bound)
             if whole and bound > best.bound_yuan:
                 best = Duals(prices.copy(), bound, self.worth)
             stays = choices.yuan < self.problem.classes["unplaced_yuan"][which]
             pair = np.where(stays, choices.pair, -1)
             used = usage(self.problem, pair, choices.slot, times)
             excess = np.where(self._finite, (used - self._capacity) * scale, 0.0)
-            np.clip(excess, -1.0, 1.0, out=excess)
             # A row with room and no price stays so.
             excess[(prices <= 0) & (excess < 0)] = 0.0
             momentum *= MOMENTUM
             momentum += (1 - MOMENTUM) * excess
-            step = STEP_FIRST / (1 + (before + n) / STEP_TIME)
-            prices += step * (self._reference + prices) * momentum
+            step = STEP_FIRST / (1 + (before + calm) / STEP_TIME)
+            prices += np.minimum(step * momentum, RISE_MOST) * (self._reference + prices)
             np.clip(prices, 0.0, self.ceiling, out=prices)
+            calm += not rises
         return best if whole else Duals(prices, -np.inf, self.worth)
 
     def certify(self, prices: Floats, per_pair: Floats | None = None) -> tuple[float, Floats]:

@@ -62,8 +62,10 @@ def explain(snapshot: Snapshot, decision: Decision, closely: int) -> tuple[Expla
                 continue
             known[key] = explain_one(decision, *key)
         made[jobs[j]] = replace(known[key], job_id=snapshot.jobs[jobs[j]].id)
-    for j, told in zip(rest, Briefly(decision, rest).explanations() if rest else (), strict=True):
-        made[jobs[j]] = replace(told, job_id=snapshot.jobs[jobs[j]].id)
+    if rest:
+        ids = [snapshot.jobs[jobs[j]].id for j in rest]
+        for j, told in zip(rest, Briefly(decision, rest).explanations(ids), strict=True):
+            made[jobs[j]] = told
     return tuple(made[i] for i in range(len(snapshot.jobs)))
 
 

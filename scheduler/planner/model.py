@@ -14,6 +14,7 @@ from scheduler.domain.reason import ReasonCode
 from scheduler.planner.assemble import assemble, unplaced
 from scheduler.planner.candidates import Candidates
 from scheduler.planner.kernels.problem import Problem
+from scheduler.planner.kernels.uses import amounts_of, uses_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +73,13 @@ class Model:
 
     def uses(self, pair: int) -> list[Use]:
         """What a pair demands of which rows."""
-        problem, one = self.problem, self.problem.pairs[pair]
-        job, found = problem.classes[one["klass"]], list[Use]()
-        for f, row in enumerate(problem.pool_row[:, one["pool"]].tolist()):
-            units = problem.kind_units[f, job["kind"]] @ problem.pool_units[f, one["pool"]]
-            if row >= 0 and units > 0:
-                found.append(Use(row, float(job["scale"] * units), float(one["run"])))
-        for x, row in enumerate(problem.class_row[:, one["klass"]].tolist()):
-            units = float(problem.class_units[x, one["klass"]])
-            if row >= 0 and units > 0:
-                found.append(Use(row, units, float(one["run"])))
-        if len(problem.stage_from):
-            for stage in problem.stages[problem.stage_from[pair] : problem.stage_from[pair + 1]]:
-                if stage["row"] >= 0:
-                    entry = (int(stage["row"]), float(stage["units"]), float(stage["length"]))
-                    found.append(Use(*entry))
-        return found
+        columns = uses_of(self.problem, pair)
+        return [Use(*use) for use in zip(*(c.tolist() for c in columns), strict=True)]
 
     def load(self, use: Use, pair: int, slot: int) -> tuple[slice, Floats]:
         """The slots that an option touches of a row, and what it uses in each."""
-        problem = self.problem
-        start = max(float(slot), float(problem.classes[problem.pairs[pair]["klass"]]["start"]))
-        end = start + use.length
-        stop = min(max(int(np.ceil(end - problem.overlap)), slot + 1), problem.axis)
-        amounts = use.units * problem.profile[use.row, slot:stop]
-        if problem.rows[use.row]["exact"]:
-            t = np.arange(slot, stop)
-            covered = np.minimum(t + 1.0, end) - np.maximum(t, start)
-            amounts = amounts * np.maximum(covered, 0.0) * problem.slot_h
-        return slice(slot, stop), amounts
+        amounts = amounts_of(self.problem, pair, slot, use.row, use.units, use.length)
+        return slice(slot, slot + len(amounts)), amounts
 
     def family_of(self, row: int) -> Family:
         """The family of a row."""

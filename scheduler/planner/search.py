@@ -64,12 +64,18 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Searched:
-    """The best plan found, the shadow prices with the best certified bound, and the classes that
-    have a start at all."""
+    """The best plan found and what it costs, the shadow prices with the best certified bound, and
+    the classes that have a start at all."""
 
     places: Places
+    yuan: float
     duals: Duals
     active: Ints
+
+    @property
+    def gap(self) -> float:
+        """How much better a plan may be, relative to this one."""
+        return (self.yuan - self.duals.bound_yuan) / abs(self.yuan) if self.yuan else 0.0
 
 
 def search(
@@ -84,34 +90,54 @@ def search(
     market = Market(model, None if known is None else known.worth)
     if not len(market.active):
         none = Duals(market.first_prices(), 0.0, market.worth)
-        return Searched(nowhere(model), none, market.active)
+        return Searched(nowhere(model), 0.0, none, market.active)
+    fitted = budget.fitted(len(model.problem.pairs))
+    if known is None:
+        return _attempted(model, market, fitted, done)
+    again = _attempted(model, market, fitted, done, known.prices)
+    if again.gap <= GOOD or fitted is not budget:
+        return again
+    # Too much has changed, or is asked for, to go on from what was.
+    afresh = _attempted(model, market, fitted, done)
+    best, other = (afresh, again) if afresh.yuan < again.yuan else (again, afresh)
+    duals = max(best.duals, other.duals, key=lambda duals: duals.bound_yuan)
+    return replace(best, duals=duals)
+
+
+def _attempted(
+    model: Model,
+    market: Market,
+    budget: Budget,
+    done: Callable[[str], None],
+    known: Floats | None = None,
+) -> Searched:
+    """A plan at prices found from nothing; or at prices that are known, from the plan that was."""
     per_pair = np.full(len(model.problem.pairs), np.inf)
-    budget = budget.fitted(len(per_pair))
     if known is None:
         prices = _prices(model, market, budget.dual_passes, per_pair)
     else:
-        prices = _mended(model, market, budget.dual_passes, known.prices)
+        prices = _mended(model, market, budget.dual_passes, known)
         budget = replace(budget, looks=budget.looks // MENDING)
     bound, least = market.certify(prices, per_pair)
     duals = Duals(prices, bound, market.worth)
     done("duals")
     guide = Guide(duals, per_pair, least)
-    best = squeaky(model, market, guide, budget)
+    best = squeaky(model, market, guide, budget, keeping=known is not None)
     done("insert")
-    if best.yuan - duals.bound_yuan > CLOSE * abs(best.yuan):
+    if best.yuan - bound > CLOSE * abs(best.yuan):
         best = swept(model, market, guide, best, budget)
         done("sweep")
     few = int(market.starts.sum()) <= budget.exact_options
-    wide = best.yuan - duals.bound_yuan > (CLOSE if few else GOOD) * abs(best.yuan)
-    if budget.exact_options and wide and len(per_pair) <= PAIRS_EXACT:
+    wide = best.yuan - bound > (CLOSE if few else GOOD) * abs(best.yuan)
+    if budget.exact_options and wide and len(per_pair) <= PAIRS_EXACT and (few or known is None):
         near = Neighbourhoods(model, market, prices, least)
         found = near.improve(
             best.places, best.yuan, options=budget.exact_options, work=budget.exact_work
         )
         best = swept(model, market, guide, Found(found.places, found.yuan), budget)
-        duals = Duals(prices, max(bound, found.bound_yuan), market.worth)
+        duals = replace(duals, bound_yuan=max(bound, found.bound_yuan))
         done("exact")
-    return Searched(best.places, duals, market.active)
+    return Searched(best.places, best.yuan, duals, market.active)
 
 
 def _prices(model: Model, market: Market, passes: int, per_pair: Floats) -> Floats:
@@ -196,11 +222,18 @@ def losses_yuan(model: Model, guide: Guide, places: Places) -> Floats:
     return yuan - np.minimum(guide.least, model.unplaced_yuan)[places.klass]
 
 
-def squeaky(model: Model, market: Market, guide: Guide, budget: Budget) -> Found:
-    """The best of several insertions."""
+def squeaky(
+    model: Model, market: Market, guide: Guide, budget: Budget, *, keeping: bool = False
+) -> Found:
+    """The best of several insertions.
+
+    Args:
+        keeping: those with a place that was planned before go first: whoever took it would make
+            them take another's.
+    """
     active, bound, work = market.active, guide.duals.bound_yuan, np.zeros(1, dtype=np.int64)
-    # Those that keep their place go first: whoever took it would make them take another's.
-    rank = (_tightness(model) + (model.problem.classes["kept_pair"] >= 0))[active]
+    planned = model.problem.classes["kept_pair"] >= 0
+    rank = (_tightness(model) + (keeping & planned))[active]
     best, worse = inserted(model, market, guide, active[np.argsort(-rank, kind="stable")], work), 0
     found = best
     for _ in range(budget.tries - 1):

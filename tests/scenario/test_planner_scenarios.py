@@ -216,9 +216,9 @@ def test_a_planned_place_is_kept_unless_another_is_better_by_more_than_changing_
         world.previous["job"] = PlannedStart("qingyang", "A800", NOON + timedelta(hours=2))
         return world.job("job", gpus=8, delay_minutes=240, minutes=60).plan().where()
 
-    # 4.8 kWh; to change the plan costs 8 GPU-hours × 0.01 yuan.
+    # 4.8 kWh; to change the plan costs 8 GPU-hours × 0.02 yuan.
     assert planned(saving=0.01) == {"job": "qingyang 14:00"}
-    assert planned(saving=0.03) == {"job": "horinger 14:00"}
+    assert planned(saving=0.05) == {"job": "horinger 14:00"}
 
 
 def test_room_that_falls_free_now_is_used_whatever_was_planned() -> None:

@@ -17,3 +17,10 @@ def test_the_bound_is_close_below_the_linear_program(mode: Mode, load: float) ->
     assert made.bound_yuan <= optimum * (1 + 1e-9)
     assert made.bound_yuan >= optimum * (1 - LP)
     assert made.objective_yuan >= optimum * (1 - 1e-9)
+
+
+def test_the_bound_rises_to_what_overload_is_worth() -> None:
+    """Three times as much work as there is room for: prices are a multiple of what energy costs."""
+    crowd = Size(name="crowd", jobs=100, nodes=12, slots=12, slot_s=3600.0, clusters=2, pools=3)
+    snapshot = build(Recipe(size=crowd, mode=Mode.FLOW, load=3.0, seed=1)).snapshot
+    assert plan(snapshot).bound_yuan >= 0.95 * lp_yuan(model_of(snapshot))

@@ -220,7 +220,7 @@ def test_room_agrees_with_trying(name: str) -> None:
 def test_after_sweeping_no_single_move_gains() -> None:
     model = model_of(contest())
     market = Market(model)
-    greedy_plan, guide = greedy(model, market)
+    greedy_plan, guide = greedy(model, market, passes=60)
     found = swept(model, market, guide, greedy_plan, Budget(sweeps=20))
     residual = Residual(model, found.places)
     for j, choice in found.places.placed():
