@@ -109,6 +109,10 @@ def _accelerators(facts: AcceleratorFacts) -> str:
     told.append(f"{facts.pflops:g} PFLOPS" if facts.pflops else "PFLOPS unknown")
     if facts.draw_kw is not None:
         told.append(f"{facts.draw_kw:g} kW now")
+    if facts.load is not None:
+        told.append(f"{facts.load:.0%} busy")
+    if facts.temperature_c is not None:
+        told.append(f"{facts.temperature_c:g} °C at most")
     return ", ".join(told)
 
 

@@ -46,7 +46,8 @@ class Sick:
 @dataclass(frozen=True, slots=True)
 class AcceleratorFacts:
     """Accelerators of this node that jobs may use; ``power_kw`` is the draw of one under load with
-    its share of the host. ``draw_kw`` is what all of them draw now, None where it is not told."""
+    its share of the host. ``draw_kw`` is what all of them draw now, ``load`` how busy they are on
+    the average, 0 to 1, ``temperature_c`` the hottest; None where it is not told."""
 
     model: str
     count: int
@@ -55,6 +56,8 @@ class AcceleratorFacts:
     pflops: float = 0.0
     memory_gb: float = 0.0
     draw_kw: float | None = None
+    load: float | None = None
+    temperature_c: float | None = None
     sick: tuple[Sick, ...] = ()
     devices: tuple[Device, ...] = ()
 
@@ -144,6 +147,8 @@ def facts_of(devices: Sequence[Device], keys: Accelerators) -> AcceleratorFacts:
         )
     same = [device for device in devices if device.name == kind]
     told = [device.power_w for device in devices if device.power_w is not None]
+    loads = [device.utilisation for device in same if device.utilisation is not None]
+    temperatures_c = [d.temperature_c for d in devices if d.temperature_c is not None]
     return AcceleratorFacts(
         model,
         well,
@@ -151,6 +156,8 @@ def facts_of(devices: Sequence[Device], keys: Accelerators) -> AcceleratorFacts:
         pflops=round(well * _tflops(keys, kind) / 1000, 4),
         memory_gb=round(min(device.memory_gb for device in same), 1),
         draw_kw=round(sum(told) / 1000, 2) if len(told) == len(devices) else None,
+        load=round(sum(loads) / len(loads), 2) if loads else None,
+        temperature_c=max(temperatures_c, default=None),
         sick=tuple(sick),
         devices=tuple(devices),
     )
@@ -165,7 +172,9 @@ def job_name(told: str) -> str:
 def withdrawn(facts: AcceleratorFacts, why: str) -> AcceleratorFacts:
     """The same node with all accelerators withdrawn: nobody knows how they are."""
     sick = tuple(Sick(device.index, device.id, why) for device in facts.devices)
-    return replace(facts, count=0, pflops=0.0, draw_kw=None, sick=sick)
+    return replace(
+        facts, count=0, pflops=0.0, draw_kw=None, load=None, temperature_c=None, sick=sick
+    )
 
 
 def load_w(device: Device, keys: Accelerators) -> float | None:

@@ -145,6 +145,8 @@ class Readings:
             cpu_load=host.cpu_load,
             pflops=accelerators.pflops,
             gpu_draw_kw=accelerators.draw_kw,
+            gpu_load=accelerators.load,
+            gpu_temperature_c=accelerators.temperature_c,
             gpu_memory_gb=accelerators.memory_gb,
             disk_free_gb=host.disk_free_gb,
             gpu_source=accelerators.source if accelerators.model else "",
@@ -163,9 +165,8 @@ class Readings:
     def _accelerators(self) -> AcceleratorFacts | None:
         """As last read; withdrawn when the driver has been silent for too long."""
         reading = self.accelerators
-        if reading.failing_s() < WITHDRAW_AFTER_S:
+        if reading.error is None or reading.failing_s() < WITHDRAW_AFTER_S:
             return reading.value
-        assert reading.error is not None, "what fails says why"
         if reading.value is None:
             silent = Sick(0, reading.name, reading.error)
             return AcceleratorFacts("", 0, 0.0, source=reading.name, sick=(silent,))

@@ -30,6 +30,8 @@ HISTORY_STEP_S = 900
 # A value that was measured tells of the present for so long after its source fell silent, in real
 # time; one that is asked for less often, for a few of its own intervals.
 FRESH_S = 900.0
+# A source that failed is asked again so soon, or sooner.
+AGAIN_S = 15.0
 FRESH_INTERVALS = 3
 
 
@@ -65,7 +67,7 @@ class Polled:
         self._told: Told | None = None
         self._told_s = -math.inf
         self._read_at: datetime | None = None
-        self._asked_s = -math.inf
+        self._due_s = -math.inf
         self._trouble = ""
 
     def known(self, now_at: datetime) -> Known:
@@ -76,9 +78,10 @@ class Polled:
                 over.
         """
         now_s = self._clock_s()
-        if now_s - self._asked_s >= self._every_s:
-            self._asked_s = now_s
+        if now_s >= self._due_s:
             self._refresh(now_at)
+            pause_s = min(self._every_s, AGAIN_S) if self._trouble else self._every_s
+            self._due_s = now_s + pause_s
         if self._told is None:
             raise CollectorError(self._trouble)
         fresh_s = max(FRESH_S, FRESH_INTERVALS * self._every_s)

@@ -65,12 +65,14 @@ class SickAccelerator:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeHealth:
-    """What a node tells for its operator alone: nothing is planned on it. ``gpu_draw_kw`` is None
-    where it cannot be read; other figures are 0 where they are not known."""
+    """What a node tells for its operator alone: nothing is planned on it. Figures are None where
+    they cannot be read, or 0 where they are not known; the temperature is that of the hottest."""
 
     sick: tuple[SickAccelerator, ...] = ()
     pflops: float = 0.0
     gpu_draw_kw: float | None = None
+    gpu_load: float | None = None
+    gpu_temperature_c: float | None = None
     gpu_memory_gb: float = 0.0
     disk_free_gb: float = 0.0
     gpu_source: str = ""

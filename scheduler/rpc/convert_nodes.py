@@ -86,6 +86,10 @@ def node_health(facts: node_pb2.NodeFacts) -> NodeHealth:
         ),
         pflops=_figure(facts.pflops),
         gpu_draw_kw=_figure(facts.gpu_draw_kw) if facts.HasField("gpu_draw_kw") else None,
+        gpu_load=_figure(facts.gpu_load) if facts.HasField("gpu_load") else None,
+        gpu_temperature_c=(
+            _figure(facts.gpu_temperature_c) if facts.HasField("gpu_temperature_c") else None
+        ),
         gpu_memory_gb=_figure(facts.gpu_memory_gb),
         disk_free_gb=_figure(facts.disk_free_gb),
         gpu_source=text(facts.gpu_source, 128),
@@ -247,6 +251,8 @@ def node_view(view: NodeView, gpus_busy: int, attempts: int) -> placement_pb2.No
             cpu_load=node.cpu_load,
             pflops=view.health.pflops,
             gpu_draw_kw=view.health.gpu_draw_kw,
+            gpu_load=view.health.gpu_load,
+            gpu_temperature_c=view.health.gpu_temperature_c,
             gpu_memory_gb=view.health.gpu_memory_gb,
             disk_free_gb=view.health.disk_free_gb,
             gpu_source=view.health.gpu_source,

@@ -361,6 +361,8 @@ def nodes() -> placement_pb2.ListNodesResponse:
     hurt = node_pb2.NodeFacts(
         pflops=2.184,
         gpu_draw_kw=2.61,
+        gpu_load=0.87,
+        gpu_temperature_c=71,
         disk_free_gb=3400,
         sick=[
             node_pb2.SickAccelerator(id="GPU-5d2e", reason="XID 79", attempt_ids=["01jq8w3k2m-1"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from agents.collectors.sight import in_sight
 from agents.executor import processes
 from agents.executor.base import Assignment
 from agents.executor.local_cluster import LocalCluster
@@ -83,7 +84,10 @@ async def test_accelerators_are_exclusive(executor: RayExecutor, data_dir: Path)
     for assignment in several:
         out = folder_of(data_dir, assignment) / "rank-0.stdout"
         await eventually(lambda out=out: out.read_text() != "")  # type: ignore[misc]
-        given += out.read_text().strip().split(",")
+        told = out.read_text().strip().split(",")
+        # What the agent's meter goes by, whatever became of the worker's output.
+        assert in_sight(NODE)[assignment.attempt_id] == set(told)
+        given += told
         await executor.stop(assignment.attempt_id, grace_s=0.0)
         await until(executor, assignment.attempt_id, final)
     assert sorted(given) == ["0", "1", "2", "3"]

@@ -327,6 +327,8 @@ class NodeFacts(_message.Message):
     GPU_MEMORY_GB_FIELD_NUMBER: _builtins.int
     DISK_FREE_GB_FIELD_NUMBER: _builtins.int
     GPU_SOURCE_FIELD_NUMBER: _builtins.int
+    GPU_LOAD_FIELD_NUMBER: _builtins.int
+    GPU_TEMPERATURE_C_FIELD_NUMBER: _builtins.int
     accelerator: _builtins.str
     """Model of the node's accelerators; empty where it has none."""
     gpus: _builtins.int
@@ -348,6 +350,11 @@ class NodeFacts(_message.Message):
     """Free on the disk that holds jobs' data."""
     gpu_source: _builtins.str
     """Where it is known from: "nvidia (NVML 570.86)", "declared"."""
+    gpu_load: _builtins.float
+    """How busy the accelerators are, 0 to 1, on the average, and the hottest of them; unset where it
+    cannot be read.
+    """
+    gpu_temperature_c: _builtins.float
     @_builtins.property
     def sick(self) -> _containers.RepeatedCompositeFieldContainer[Global___SickAccelerator]:
         """Accelerators that are there and not counted in gpus: they must not be used."""
@@ -368,14 +375,25 @@ class NodeFacts(_message.Message):
         gpu_memory_gb: _builtins.float = ...,
         disk_free_gb: _builtins.float = ...,
         gpu_source: _builtins.str = ...,
+        gpu_load: _builtins.float | None = ...,
+        gpu_temperature_c: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_gpu_draw_kw", b"_gpu_draw_kw", "gpu_draw_kw", b"gpu_draw_kw"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gpu_draw_kw", b"_gpu_draw_kw", "_gpu_load", b"_gpu_load", "_gpu_temperature_c", b"_gpu_temperature_c", "gpu_draw_kw", b"gpu_draw_kw", "gpu_load", b"gpu_load", "gpu_temperature_c", b"gpu_temperature_c"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gpu_draw_kw", b"_gpu_draw_kw", "accelerator", b"accelerator", "cpu_load", b"cpu_load", "cpu_power_kw", b"cpu_power_kw", "cpus", b"cpus", "disk_free_gb", b"disk_free_gb", "gpu_draw_kw", b"gpu_draw_kw", "gpu_memory_gb", b"gpu_memory_gb", "gpu_power_kw", b"gpu_power_kw", "gpu_source", b"gpu_source", "gpus", b"gpus", "memory_gb", b"memory_gb", "pflops", b"pflops", "sick", b"sick"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gpu_draw_kw", b"_gpu_draw_kw", "_gpu_load", b"_gpu_load", "_gpu_temperature_c", b"_gpu_temperature_c", "accelerator", b"accelerator", "cpu_load", b"cpu_load", "cpu_power_kw", b"cpu_power_kw", "cpus", b"cpus", "disk_free_gb", b"disk_free_gb", "gpu_draw_kw", b"gpu_draw_kw", "gpu_load", b"gpu_load", "gpu_memory_gb", b"gpu_memory_gb", "gpu_power_kw", b"gpu_power_kw", "gpu_source", b"gpu_source", "gpu_temperature_c", b"gpu_temperature_c", "gpus", b"gpus", "memory_gb", b"memory_gb", "pflops", b"pflops", "sick", b"sick"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__gpu_draw_kw: _TypeAlias = _typing.Literal["gpu_draw_kw"]  # noqa: Y015
     _WhichOneofArgType__gpu_draw_kw: _TypeAlias = _typing.Literal["_gpu_draw_kw", b"_gpu_draw_kw"]  # noqa: Y015
+    _WhichOneofReturnType__gpu_load: _TypeAlias = _typing.Literal["gpu_load"]  # noqa: Y015
+    _WhichOneofArgType__gpu_load: _TypeAlias = _typing.Literal["_gpu_load", b"_gpu_load"]  # noqa: Y015
+    _WhichOneofReturnType__gpu_temperature_c: _TypeAlias = _typing.Literal["gpu_temperature_c"]  # noqa: Y015
+    _WhichOneofArgType__gpu_temperature_c: _TypeAlias = _typing.Literal["_gpu_temperature_c", b"_gpu_temperature_c"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu_draw_kw) -> _WhichOneofReturnType__gpu_draw_kw | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu_load) -> _WhichOneofReturnType__gpu_load | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gpu_temperature_c) -> _WhichOneofReturnType__gpu_temperature_c | None: ...
 
 Global___NodeFacts: _TypeAlias = NodeFacts  # noqa: Y015
 

@@ -30,7 +30,16 @@ def listing(nodes: Sequence[placement_pb2.Node], *, wide: bool = False) -> Rende
     table.add_column("CPUS", justify="right")
     table.add_column("MEM GB", justify="right")
     if wide:
-        for head in ("CPU LOAD", "kW/GPU", "kW NOW", "PFLOPS", "DISK GB", "HEARD"):
+        for head in (
+            "CPU LOAD",
+            "GPU LOAD",
+            "°C",
+            "kW/GPU",
+            "kW NOW",
+            "PFLOPS",
+            "DISK GB",
+            "HEARD",
+        ):
             table.add_column(head, justify="right")
         table.add_column("HEAD")
         table.add_column("VERSION")
@@ -55,6 +64,8 @@ def _row(node: placement_pb2.Node, *, wide: bool) -> list[RenderableType]:
     if wide:
         row += [
             common.percent(facts.cpu_load),
+            common.percent(facts.gpu_load) if facts.HasField("gpu_load") else "",
+            f"{facts.gpu_temperature_c:.0f}" if facts.HasField("gpu_temperature_c") else "",
             f"{facts.gpu_power_kw:g}" if facts.gpus else "",
             f"{facts.gpu_draw_kw:.2f}" if facts.HasField("gpu_draw_kw") else "",
             f"{facts.pflops:.2f}" if facts.pflops else "",

@@ -45,6 +45,7 @@ def test_nvidia_gpus_as_nvml_tells_them() -> None:
     facts = read(eight())
     assert (facts.model, facts.count, facts.power_kw) == ("A800", 8, 0.5)
     assert (facts.pflops, facts.memory_gb, facts.draw_kw) == (2.496, 85.9, 2.4)
+    assert (facts.load, facts.temperature_c) == (0.87, 61)
     assert facts.source == "NVML, driver 570.86"
     assert facts.devices[3] == Device(
         index=3,
@@ -127,7 +128,7 @@ def test_npu_smi_of_cards_with_one_chip() -> None:
     assert (second.sick, third.sick) == ("npu-smi tells health 'Alarm'", "")
     facts = facts_of([first, second, third], Accelerators(source="ascend"))
     assert (facts.model, facts.count, facts.power_kw) == ("910B3", 2, 0.31)
-    assert facts.draw_kw == 0.49
+    assert (facts.draw_kw, facts.load, facts.temperature_c) == (0.49, 0.36, 71)
 
 
 def test_npu_smi_of_cards_with_two_chips() -> None:

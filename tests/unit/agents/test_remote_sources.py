@@ -88,7 +88,13 @@ def test_a_service_that_falls_silent_is_told_with_its_trouble_and_not_for_ever()
     later = NOW + timedelta(seconds=90)
     known = polled.known(later)
     assert (known.at(later), known.trouble) == ((7.0,), "http meter: cannot be reached")
-    clock_s = remote.FRESH_S + 1
+    answers.append(remote.Told((later,), (8.0,), now=True))
+    clock_s += remote.AGAIN_S - 1
+    assert polled.known(later).at(later) == (7.0,), "it is not pestered"
+    clock_s += 1
+    recovered = polled.known(later)
+    assert (recovered.at(later), recovered.trouble) == ((8.0,), "")
+    clock_s += remote.FRESH_S + 1
     with pytest.raises(CollectorError, match="cannot be reached"):
         polled.known(later)
 
