@@ -158,7 +158,7 @@ class GatewayProbe:
                 transport, _ = await loop.create_datagram_endpoint(
                     lambda: self._pinger, remote_addr=(host.strip("[]"), int(port))
                 )
-            except (OSError, ValueError):
+            except (OSError, ValueError, OverflowError):
                 await asyncio.sleep(self._pace.spare_echo_every_s)  # no such name at present
                 continue
             try:
@@ -227,7 +227,7 @@ class GatewayProbe:
                     _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
                 self._connects_ms.append((time.perf_counter() - began_s) * 1000)
                 writer.close()
-            except (OSError, ValueError, TimeoutError):
+            except (OSError, ValueError, OverflowError, TimeoutError):
                 self._connects_ms.clear()
             await _pause(self._pace.connect_every_s)
 
