@@ -13,10 +13,11 @@ from pydantic import BaseModel
 
 from agents.config import AgentConfig, Head
 from scheduler.config import SchedulerConfig
+from scheduler.policyfile.sections import PolicyFile
 
 FILE = Path(__file__).resolve().parent / "westward" / "values.schema.json"
 # Set by the templates.
-SCHEDULER_OWN = {"listen", "database_url", "token", "tls"}
+SCHEDULER_OWN = {"listen", "database_url", "token", "tls", "policies"}
 AGENT_OWN = {"node_id", "data_dir", "head"}
 
 Schema = dict[str, Any]
@@ -71,6 +72,7 @@ def _scheduler(definitions: Schema) -> Schema:
         enabled=FLAG,
         service=_service(),
         config=of_model(SchedulerConfig, SCHEDULER_OWN, definitions),
+        policies=of_model(PolicyFile, set(), definitions),
         database=_secret("key"),
         storage=strict(size=FILLED, className=TEXT),
         token=_secret("key"),

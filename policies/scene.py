@@ -119,7 +119,8 @@ class Pool:
 
     ``nodes`` are those that take new work, ``known`` all of them. ``free_*`` have the shape
     (nodes, S + 1): what running attempts leave free, never falling over time; the last column is
-    the empty node.
+    the empty node. ``over`` (nodes, 3) is what they hold beyond what a node has: of one that has
+    less now than when they started.
     """
 
     cluster: str
@@ -132,6 +133,7 @@ class Pool:
     free_gpus: Floats
     free_cpus: Floats
     free_memory_gb: Floats
+    over: Floats
     ready_shapes: Shapes
     known_shapes: Shapes
 

@@ -9,7 +9,7 @@ import ctypes
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,16 @@ ATTEMPT_VARIABLE = "WESTWARD_ATTEMPT_ID"
 RANK_VARIABLE = "WESTWARD_RANK"
 
 PROC = Path("/proc")
+PF_KTHREAD = 0x00200000
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.05
 # After SIGKILL only a process in uninterruptible sleep stays; waiting longer would not help.
 KILL_WAIT_S = 5.0
+# In the midst of an exec a process shows no environment. That takes well below a millisecond unless
+# it has to wait for a processor; a few processes of a host have none for good.
+EXEC_S = 0.002
+EXEC_LOOKS = 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -38,25 +43,39 @@ class Process:
 
 
 def read(pid: int) -> Process | None:
-    """The living process of this pid; None when there is none or it is a zombie."""
+    """The living process of this pid; None when there is none, or it is a zombie or the kernel's
+    own."""
     try:
         stat = (PROC / str(pid) / "stat").read_text()
     except OSError:
         return None
     # The second field, the name, is in parentheses and may itself hold blanks and parentheses.
     fields = stat[stat.rindex(")") + 2 :].split()
-    if fields[0] in "ZX":
+    if fields[0] in "ZX" or int(fields[6]) & PF_KTHREAD:
         return None
     return Process(pid, int(fields[19]), int(fields[1]), int(fields[3]))
 
 
-def _marked(pid: int, markers: Sequence[bytes]) -> bool:
+def _marked(pids: Iterable[int], markers: Sequence[bytes]) -> set[int]:
+    """Which of some living processes have all these in their environment."""
+    found, blank = set[int](), set(pids)
+    for look in range(EXEC_LOOKS):
+        if look:
+            time.sleep(EXEC_S)
+        shown = {pid: _environment(pid) for pid in blank}
+        found |= {pid for pid, names in shown.items() if names and names.issuperset(markers)}
+        blank = {pid for pid, names in shown.items() if names == {b""}}
+        if not blank:
+            break
+    return found
+
+
+def _environment(pid: int) -> set[bytes] | None:
+    """``NAME=value`` of a process; None if it is gone, or another user's, which cannot be ours."""
     try:
-        environment = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        return set((PROC / str(pid) / "environ").read_bytes().split(b"\0"))
     except OSError:
-        # Gone, or another user's, which cannot be ours.
-        return False
-    return all(marker in environment for marker in markers)
+        return None
 
 
 def find(attempt_id: str, rank: int | None = None) -> list[Process]:
@@ -75,7 +94,7 @@ def find_marked(markers: Sequence[str]) -> list[Process]:
     wanted = [marker.encode() for marker in markers]
     pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdigit()]
     living = {process.pid: process for pid in pids if (process := read(pid))}
-    found = {pid for pid in living if _marked(pid, wanted)}
+    found = _marked(living, wanted)
     sessions = {pid for pid in found if living[pid].session == pid}
     found |= {pid for pid, process in living.items() if process.session in sessions}
     grown = True

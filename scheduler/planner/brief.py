@@ -14,7 +14,9 @@ from scheduler.domain.explanation import Explanation, Outcome, Saving
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.candidates import PRECEDENCE
 from scheduler.planner.decision import Decision
-from scheduler.planner.kernels.waiting import now_instead
+from scheduler.planner.kernels.pricing import sums_at
+from scheduler.planner.kernels.waiting import lacking, now_instead
+from scheduler.planner.never import never_ranks
 from scheduler.planner.placements import price_yuan
 from scheduler.planner.places import costs_yuan
 from scheduler.planner.savings import saving_of
@@ -36,10 +38,12 @@ class Briefly:
         self._now_yuan: Floats = np.empty(n)
         model = self._model
         codes = [PRECEDENCE[family.code] for family in model.families]
+        rank = np.array(codes, dtype=np.int64)[model.family]
+        self._lacks = self._lacking(rank)
         now_instead(
             model.problem,
             decision.residual.left,
-            np.array(codes, dtype=np.int64)[model.family],
+            rank,
             self._barred(),
             self._jobs,
             places.klass,
@@ -65,6 +69,28 @@ class Briefly:
         barred[blocked] = np.maximum(barred[blocked], PRECEDENCE[ReasonCode.GANG_FRAGMENTED])
         return barred
 
+    def _lacking(self, rank: Ints) -> Ints:
+        """The precedence of what keeps each pair of those without a place from taking one; (m,)."""
+        model, places = self._model, self._decision.places
+        problem = model.problem
+        which = np.unique(places.klass[self._jobs[places.pair[self._jobs] < 0]])
+        lacks, blocked = np.zeros((2, len(problem.pairs)), dtype=np.int64)
+        blocked[list(model.blocked)] = 1
+        lacking(
+            problem,
+            sums_at(problem, np.zeros(problem.capacity.shape)),
+            self._decision.residual.left,
+            rank,
+            PRECEDENCE[ReasonCode.GANG_FRAGMENTED],
+            PRECEDENCE[ReasonCode.CAPACITY],
+            blocked,
+            which,
+            lacks,
+        )
+        never = np.flatnonzero(lacks < 0)
+        lacks[never] = never_ranks(model, never)
+        return lacks
+
     def explanations(self, ids: Sequence[str]) -> list[Explanation]:
         """One for each of the jobs, which have these ids."""
         places, decision = self._decision.places, self._decision
@@ -80,7 +106,7 @@ class Briefly:
             elif i >= 0:
                 outcome, reason = Outcome.PLANNED, self._later(k, i, int(slot[q]), q, saved)
             else:
-                reason = self._nowhere(k, q)
+                reason = self._nowhere(k)
             made.append(
                 Explanation(
                     job_id=ids[q],
@@ -146,17 +172,14 @@ class Briefly:
             code, f"{where}; until then {_LACKS.get(code, 'the rules leave')} it no room."
         )
 
-    def _nowhere(self, k: int, q: int) -> Reason:
+    def _nowhere(self, k: int) -> Reason:
         """Why a job has no place: what stands in the way in the pool that came nearest."""
-        candidates, scene = self._model.candidates, self._model.scene
+        candidates, pools = self._model.candidates, len(self._model.scene.pools)
         verdicts = candidates.pair_verdict[k]
         if not len(verdicts):
             return Reason(ReasonCode.NO_CLUSTER, "No cluster with nodes has ever reported.")
         codes = [PRECEDENCE[candidates.pair_filters[v].code] for v in verdicts[verdicts >= 0]]
-        nearest = max([*codes, int(self._why[q])])
-        if self._decision.active[k]:  # it could start somewhere if it were alone
-            nearest = max(nearest, PRECEDENCE[ReasonCode.CAPACITY])
-        code, pools = CODES[nearest], len(scene.pools)
+        code = CODES[max([*codes, *self._lacks[candidates.rows_of(k)].tolist()])]
         out = int((verdicts >= 0).sum())
         text = (
             f"No start within the horizon: {out} of {pools} pools are ruled out, the others full."

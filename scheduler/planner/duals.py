@@ -24,10 +24,12 @@ STEP_TIME = 10.0
 # What is asked for flocks from slot to slot as prices change: only over some passes does it show
 # where there is too much of it.
 MOMENTUM = 0.9
-# What a price may rise by in one pass, of itself and its reference. The excess itself is not cut:
-# where all flock to one slot at a time, prices would fall in the many that they have just left by
-# more than they rise there.
+# What a price may rise by in one pass, of itself and its reference.
 RISE_MOST = 0.2
+# What counts of an excess, in capacities. Where all flock to one slot at a time, prices fall in the
+# many that they have just left, by their whole capacity: were no more counted than that of what
+# they ask for too much in one, prices would stand still far below what overload is worth.
+EXCESS_MOST = 2.0
 # A pass that still raises the bound by so much of it does not count; so up to a few times as many
 # are made where prices must rise to a multiple of what energy costs.
 GAIN_LEAST = 1e-3
@@ -187,6 +189,7 @@ class Market:
             pair = np.where(stays, choices.pair, -1)
             used = usage(self.problem, pair, choices.slot, times)
             excess = np.where(self._finite, (used - self._capacity) * scale, 0.0)
+            np.minimum(excess, EXCESS_MOST, out=excess)
             # A row with room and no price stays so.
             excess[(prices <= 0) & (excess < 0)] = 0.0
             momentum *= MOMENTUM

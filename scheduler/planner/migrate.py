@@ -15,9 +15,9 @@ import numpy as np
 
 from policies.base import Policy
 from policies.nongreen import surcharge_yuan_per_kwh
-from policies.scene import Floats, Scene
+from policies.scene import TOLERANCE, Bools, Floats, Ints, Scene
 from policies.weights import Weights
-from scheduler.domain.job import JobState
+from scheduler.domain.job import JobSpec, JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.block import Block
 from scheduler.planner.candidates import find_candidates
@@ -71,7 +71,7 @@ def migrate(
     scene = decision.model.scene
     if len(scene.pools) < 2 or any(under_way(a, snapshot) for a in snapshot.running):
         return ()
-    movers = _promising(snapshot, scene, _movable(snapshot, scene))
+    movers = _promising(snapshot, decision, _movable(snapshot, scene))
     if not movers:
         return ()
     return _Moving(snapshot, decision, placements, movers, policies).decided()
@@ -103,19 +103,26 @@ def _done_s(mover: Mover, snapshot: Snapshot, weights: Weights) -> float:
     return max(spec.expected_duration_s - mover.work_s - lost_s, 0.0)
 
 
-def _promising(snapshot: Snapshot, scene: Scene, movers: Sequence[Mover]) -> list[Mover]:
-    """The few that could save most, by the sites' rates alone: all supply green elsewhere, none
-    here."""
+def _promising(snapshot: Snapshot, decision: Decision, movers: Sequence[Mover]) -> list[Mover]:
+    """The few that could save most, by the sites' rates and what operators prefer: all supply green
+    elsewhere, none here. Where the plan leaves them no room, nobody looks more closely: that takes
+    as long as a plan of all that it has placed."""
+    scene = decision.model.scene
     pools = {(pool.cluster, pool.accelerator): p for p, pool in enumerate(scene.pools)}
-    alike: dict[object, list[Mover]] = defaultdict(list)
+    alike: dict[tuple[int, int, object, object], list[Mover]] = defaultdict(list)
     for mover in movers:
         attempt, spec = mover.attempt, mover.attempt.spec
-        if (own := pools.get((attempt.cluster, attempt.accelerator))) is not None:
-            alike[own, spec.workers, spec.per_worker, spec.accelerators].append(mover)
+        slot = int((scene.now_s + _grace_s(spec)) // scene.slot_s)
+        own = pools.get((attempt.cluster, attempt.accelerator))
+        if own is not None and slot < scene.slots:
+            alike[slot, own, (spec.workers, spec.per_worker), spec.accelerators].append(mover)
     edges_s = np.concatenate(([scene.now_s], np.arange(1, scene.axis + 1) * scene.slot_s))
+    left = {slot: _left(decision, slot) for slot in {slot for slot, *_ in alike}}
     found: list[tuple[float, str, Mover]] = []
-    for group in alike.values():
-        saved = _most_saved_yuan(scene, pools, group, edges_s)
+    for (slot, *_), group in alike.items():
+        gang = _gang(group[0].attempt.spec)
+        holds: Bools = np.all(left[slot] >= gang - TOLERANCE, axis=1)
+        saved = _most_saved_yuan(scene, pools, group, edges_s, holds)
         for yuan, mover in zip(saved.tolist(), group, strict=True):
             moving_yuan = scene.rules.moving_yuan(mover.attempt.cluster)
             if yuan <= moving_yuan:
@@ -126,30 +133,57 @@ def _promising(snapshot: Snapshot, scene: Scene, movers: Sequence[Mover]) -> lis
     return [mover for _, _, mover in sorted(found, key=lambda item: item[:2])[:LOOKED_AT]]
 
 
+def _gang(spec: JobSpec) -> Floats:
+    """Accelerators, cores and GB."""
+    one = spec.per_worker
+    return spec.workers * np.array([one.gpus, one.cpus, one.memory_gb], dtype=float)
+
+
+def _left(decision: Decision, slot: int) -> Floats:
+    """What the plan leaves of each pool in a slot: accelerators, cores and GB; (P, 3)."""
+    scene, problem, places = decision.model.scene, decision.model.problem, decision.places
+    columns, begun = scene.columns, (places.pair >= 0) & (places.slot <= slot)
+    pair, klass = problem.pairs[places.pair[begun]], places.klass[begun]
+    end = np.maximum(places.slot[begun], problem.classes["start"][klass]) + pair["run"]
+    there = (end - problem.overlap > slot) | (places.slot[begun] == slot)
+    needs = np.stack([columns.gpus, columns.cpus, columns.memory_gb], axis=1)
+    needs = needs * columns.workers[:, None]
+    used = np.zeros((len(scene.pools), 3))
+    np.add.at(used, pair["pool"][there], needs[klass[there]])
+    free = [(pool.free_gpus, pool.free_cpus, pool.free_memory_gb) for pool in scene.pools]
+    return np.array([[one[:, slot].sum() for one in of_pool] for of_pool in free]) - used
+
+
 def _most_saved_yuan(
-    scene: Scene, pools: dict[tuple[str, str], int], group: Sequence[Mover], edges_s: Floats
+    scene: Scene,
+    pools: dict[tuple[str, str], int],
+    group: Sequence[Mover],
+    edges_s: Floats,
+    holds: Bools,
 ) -> Floats:
-    """Shape (group,); of runs alike, in the same pool."""
+    """Shape (group,); of runs alike, in the same pool, that may go where ``holds`` (P,)."""
     attempt = group[0].attempt
     spec, own = attempt.spec, pools[attempt.cluster, attempt.accelerator]
     own_speed = spec.speed_on(attempt.accelerator) or 1.0
     ends_s = scene.now_s + np.array([mover.rest_s for mover in group])
     beyond_h = np.maximum(ends_s - edges_s[-1], 0.0) / 3600
+    gpu_hours = scene.weights.size(spec) * (ends_s - scene.now_s) / 3600
     least, surcharge = np.full(len(group), np.inf), surcharge_yuan_per_kwh(scene)
     here = np.zeros(len(group))
     for p, pool in enumerate(scene.pools):
         speed, view = spec.speed_on(pool.accelerator), scene.site_of(p)
         if speed is None or speed <= 0:
             continue
-        more = scene.rules.cluster(pool.cluster).price_adder_yuan_per_kwh
+        rule = scene.rules.cluster(pool.cluster)
         nongreen = surcharge[pool.site] if p == own else 0.0
-        rate = (view.price_yuan_per_kwh + more + nongreen) * view.pue
+        rate = (view.price_yuan_per_kwh + rule.price_adder_yuan_per_kwh + nongreen) * view.pue
         it_kw = it_power_kw(spec, pool.gpu_power_kw, pool.cpu_power_kw) * own_speed / speed
         summed = np.concatenate(([0.0], np.cumsum(rate * scene.hours)))
         yuan = it_kw * (np.interp(ends_s, edges_s, summed) + rate[-1] * beyond_h)
+        yuan += rule.preference_yuan_per_gpu_hour * gpu_hours * own_speed / speed
         if p == own:
             here = yuan
-        else:
+        elif holds[p]:
             least = np.minimum(least, yuan)
     return np.asarray(here - least, dtype=np.float64)
 
@@ -183,33 +217,37 @@ class _Moving:
         self._klass = {i: k for k, klass in enumerate(scene.classes) for i in klass.jobs}
         self._first = len(jobs)
         self._blocks: dict[int, Block] = {}
-        places = self._as_planned({old: new for new, old in enumerate(kept)})
+        # Where each job of the what-if stands among the places.
+        listed = [i for klass in scene.classes for i in klass.jobs]
+        at = np.empty(len(listed), dtype=np.int64)
+        at[listed] = np.arange(len(listed))
+        places = self._as_planned(kept, at)
         self._stays = [self._staying(m) for m in range(len(movers))]
         for m, choice in enumerate(self._stays):
             if choice is not None:
-                self._put(places, self._first + m, choice)
+                job = at[self._first + m]
+                places.pair[job], places.slot[job] = choice.pair, choice.slot
         self._residual: Residual = Residual(self._model, places)
         self._ledger = Ledger(self._model, places)
 
-    def _as_planned(self, kept: dict[int, int]) -> Places:
+    def _as_planned(self, kept: list[int], at: Ints) -> Places:
         """The plan's places, as options of this model.
 
         Args:
-            kept: the new index of each old job that has a place.
+            kept: the index in the snapshot of each job that has a place.
+            at: where each job of this model stands among its places.
         """
-        before, places = self._decision.model, nowhere(self._model)
-        old = [i for klass in before.scene.classes for i in klass.jobs]
-        for j, choice in self._decision.places.placed():
-            pool = int(before.candidates.pairs.pool[choice.pair])
-            job = kept[old[j]]
-            row = self._model.candidates.row_of(self._klass[job], pool)
-            self._put(places, job, Choice(row, choice.slot))
+        planned, before, places = self._decision.places, self._decision.model, nowhere(self._model)
+        listed = np.array([i for klass in before.scene.classes for i in klass.jobs], dtype=np.int64)
+        placed = np.flatnonzero(planned.pair >= 0)
+        job = at[np.searchsorted(kept, listed[placed])]
+        pool = before.candidates.pairs.pool[planned.pair[placed]].astype(np.int64)
+        pairs, pools = self._model.candidates.pairs, len(self._model.scene.pools)
+        # Pairs are sorted by class and pool.
+        keys = pairs.klass.astype(np.int64) * pools + pairs.pool
+        places.pair[job] = np.searchsorted(keys, places.klass[job] * pools + pool)
+        places.slot[job] = planned.slot[placed]
         return places
-
-    def _put(self, places: Places, job: int, choice: Choice) -> None:
-        k = self._klass[job]
-        at = int(places.jobs_from[k]) + self._model.scene.classes[k].jobs.index(job)
-        places.pair[at], places.slot[at] = choice.pair, choice.slot
 
     def _block(self, klass: int) -> Block:
         """The options of a class."""
@@ -321,14 +359,17 @@ def _stay(mover: Mover, snapshot: Snapshot) -> PendingJob:
 
 def _move(mover: Mover, snapshot: Snapshot, weights: Weights) -> PendingJob:
     """The same as a job that goes on from its checkpoint once it has stopped."""
-    grace_s = max(mover.attempt.spec.stop_grace_s, GRACE_LEAST_S)
     return PendingJob(
         id=f"{mover.attempt.attempt_id} moves",
         spec=mover.attempt.spec,
         submitted_at=snapshot.now_at,
-        not_before_at=snapshot.now_at + timedelta(seconds=grace_s),
+        not_before_at=snapshot.now_at + timedelta(seconds=_grace_s(mover.attempt.spec)),
         done_s=_done_s(mover, snapshot, weights),
     )
+
+
+def _grace_s(spec: JobSpec) -> float:
+    return max(spec.stop_grace_s, GRACE_LEAST_S)
 
 
 def _interruption(mover: Mover, move: Move, place: Placement, done_s: float) -> Interruption:

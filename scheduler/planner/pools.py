@@ -27,6 +27,7 @@ def pools_of(snapshot: Snapshot, sites: Sequence[Site]) -> tuple[Pool, ...]:
         for n, node in enumerate(nodes):
             for until, amounts in held.get(node.id, ()):
                 free[n, :, : min(until, snapshot.slots)] -= amounts[:, None]
+        over = np.maximum(-free[:, :, 0], 0.0)
         np.maximum(free, 0.0, out=free)
         pools.append(
             Pool(
@@ -40,6 +41,7 @@ def pools_of(snapshot: Snapshot, sites: Sequence[Site]) -> tuple[Pool, ...]:
                 free_gpus=free[:, 0],
                 free_cpus=free[:, 1],
                 free_memory_gb=free[:, 2],
+                over=over,
                 ready_shapes=shapes(_has(nodes)),
                 known_shapes=shapes(_has(known)),
             )

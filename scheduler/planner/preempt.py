@@ -118,6 +118,7 @@ class _Preemption:
         # What is free now, and with what is about to be.
         self._free = [
             np.stack([p.free_gpus[:, 0], p.free_cpus[:, 0], p.free_memory_gb[:, 0]], axis=1)
+            - p.over
             for p in self._scene.pools
         ]
         specs = {job.id: job.spec for job in snapshot.jobs}

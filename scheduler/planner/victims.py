@@ -126,7 +126,11 @@ def _solve(
             has = int(free[node, resource] / unit + 1)
             parts = [int(victims[v].amounts[resource] / unit) for v in freed[node]]
             gone = cp_model.LinearExpr.weighted_sum([goes[v] for v in freed[node]], parts)
-            cp.add(1_000_000 * held <= has + gone)
+            enough = cp.add(1_000_000 * held <= has + gone)
+            if has < 0:  # more runs there than it has: nothing need end where nothing is to start
+                used = cp.new_bool_var("")
+                cp.add(held <= kept[node] * used)
+                enough.only_enforce_if(used)
     weights = [
         round(victims[v].cost_yuan * YUAN_PARTS) * RANKS + min(rank + 1, RANKS - 1)
         for rank, v in enumerate(near)

@@ -192,8 +192,9 @@ ray.get(working)
     await started(executor, data_dir, driver, "up")
 
     def tasks() -> list[processes.Process]:
+        # Not all that says sleep: the shell with which Ray watches a driver does so, every second.
         found = processes.find("headless-1")
-        return [one for one in found if "sleep" in title_of(one.pid)]
+        return [one for one in found if title_of(one.pid).split("\0")[:2] == ["sleep", "600"]]
 
     await eventually(lambda: len(tasks()) == 2, within_s=DEADLINE_S)
     # An agent of this machine would end them, though they are another node's.

@@ -27,6 +27,7 @@ from tests.contract.executor_cases import (
     running,
     until,
 )
+from tests.integration.conftest import GPUS, an_hour
 from tests.integration.drivers import (
     a_driver,
     a_python_driver,
@@ -43,8 +44,9 @@ SIGNAL_WITHIN_S = 2.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def executor(driver_cluster: LocalCluster, data_dir: Path) -> AsyncIterator[RayExecutor]:
-    executor = an_executor(driver_cluster, data_dir)
+async def executor(ray_cluster: LocalCluster, data_dir: Path) -> AsyncIterator[RayExecutor]:
+    executor = an_executor(ray_cluster, data_dir)
+    executor.hold(an_hour())
     await executor.open()
     yield executor
     await executor.close()
@@ -113,7 +115,7 @@ async def test_all_that_a_driver_starts_is_in_its_reservation(
     assert told["driver on"] == SECOND_NODE
     assert told["groups"] == [told["reserved"]]
     # One after the other they may be given the same one.
-    assert {*told["gpus"]} <= {"0", "1"}
+    assert {*told["gpus"]} <= {str(gpu) for gpu in range(GPUS)}
     assert told["others"] == [""]
     assert told["count"] == 10
 
@@ -155,7 +157,7 @@ async def test_what_leads_out_of_the_reservation_is_refused(
 async def test_resources_are_held_for_a_driver_until_it_ends(
     executor: RayExecutor, data_dir: Path
 ) -> None:
-    driver = a_driver("held-1", "sleep 600", gpus=2)
+    driver = a_driver("held-1", "sleep 600", gpus=GPUS)
     await executor.start(driver)
     await until(executor, "held-1", running)
     gang = an_assignment("true", nodes=(SECOND_NODE,), gpus=1)
@@ -169,15 +171,16 @@ async def test_resources_are_held_for_a_driver_until_it_ends(
 
 
 async def test_a_driver_that_cannot_be_reserved_never_runs(
-    driver_cluster: LocalCluster, tmp_path: Path
+    ray_cluster: LocalCluster, tmp_path: Path
 ) -> None:
-    executor = an_executor(driver_cluster, tmp_path, start_timeout_s=1.0)
+    executor = an_executor(ray_cluster, tmp_path, start_timeout_s=1.0)
+    executor.hold(an_hour())
     await executor.open()
     trace = tmp_path / "trace"
     nodes = (NODE, SECOND_NODE)
-    too_big = await run(executor, a_driver("big-1", f"touch {trace}", nodes=nodes, gpus=3))
+    too_big = await run(executor, a_driver("big-1", f"touch {trace}", nodes=nodes, gpus=GPUS + 1))
     assert (too_big.state, reason_of(too_big)) == (AttemptState.FAILED, ReasonCode.RAY_ERROR)
-    assert too_big.reason and "3 GPU" in too_big.reason.message
+    assert too_big.reason and f"{GPUS + 1} GPU" in too_big.reason.message
     unknown = await run(executor, a_driver("unknown-1", f"touch {trace}", nodes=("node-9",)))
     assert reason_of(unknown) is ReasonCode.RAY_ERROR
     assert unknown.reason and "westward-node=node-9" in unknown.reason.message

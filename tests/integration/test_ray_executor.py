@@ -16,7 +16,6 @@ from agents.executor import processes
 from agents.executor.base import Assignment
 from agents.executor.local_cluster import LocalCluster
 from agents.executor.ray_executor import RayExecutor
-from agents.lease import Lease, lease_clock_s
 from scheduler.domain.job import AttemptState, RayEntrypoint
 from scheduler.domain.reason import ReasonCode
 from tests.contract.array_cases import ArrayContract
@@ -35,12 +34,9 @@ from tests.contract.executor_cases import (
     running,
     until,
 )
+from tests.integration.conftest import an_hour
 
 pytestmark = [pytest.mark.ray, pytest.mark.asyncio(loop_scope="module")]
-
-
-# The site actor is shared with tests whose leases have ended by now.
-AN_HOUR = Lease(lease_clock_s() + 3600.0, lease_clock_s() + 3593.0)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -53,7 +49,7 @@ async def executor(ray_cluster: LocalCluster, data_dir: Path) -> AsyncIterator[R
         dashboard_url=ray_cluster.dashboard_url,
         start_timeout_s=20.0,
     )
-    executor.hold(AN_HOUR)
+    executor.hold(an_hour())
     await executor.open()
     yield executor
     await executor.close()
@@ -122,7 +118,7 @@ async def test_a_node_that_ray_does_not_know(ray_cluster: LocalCluster, tmp_path
         data_dir=tmp_path,
         start_timeout_s=1.0,
     )
-    executor.hold(AN_HOUR)
+    executor.hold(an_hour())
     await executor.open()
     seen = await run(executor, an_assignment("true", nodes=(NODE, "node-9")))
     assert (seen.state, reason_of(seen)) == (AttemptState.FAILED, ReasonCode.RAY_ERROR)
@@ -219,7 +215,7 @@ async def test_a_restarted_agent_finds_its_attempts(
         )
 
     first = an_executor()
-    first.hold(AN_HOUR)
+    first.hold(an_hour())
     await first.open()
     assignment = an_assignment("bash", "-c", "trap 'exit 0' TERM; while :; do sleep 0.05; done")
     await first.start(assignment)
@@ -227,7 +223,7 @@ async def test_a_restarted_agent_finds_its_attempts(
     await first.close()
 
     second = an_executor()
-    second.hold(AN_HOUR)
+    second.hold(an_hour())
     await second.open()
     await second.start(assignment)
     again = await until(second, assignment.attempt_id, running)

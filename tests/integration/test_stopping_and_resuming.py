@@ -13,7 +13,8 @@ from tests.fakes.west import west
 from westward.v1 import job_pb2
 
 WITHIN_S = 60.0
-# Counts seconds from its checkpoint on; told to stop, it saves how far it came.
+# Counts from its checkpoint on; told to stop, it saves how far it came. Its first attempt goes on
+# until it is told, however long that takes.
 COUNTS = """
 import os, pathlib, signal, sys, time
 place = pathlib.Path(os.environ["WESTWARD_CHECKPOINT_URI"].removeprefix("file://"))
@@ -28,7 +29,7 @@ def save(*_):
     sys.exit(0)
 
 signal.signal(signal.SIGTERM, save)
-while steps < int(sys.argv[1]):
+while os.environ["WESTWARD_ATTEMPT"] == "1" or steps < int(sys.argv[1]):
     time.sleep(0.05)
     steps += 1
 """
@@ -41,7 +42,8 @@ async def client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
 
 
 def counting(steps: int, **changes: object) -> job_pb2.JobSpec:
-    """A job that takes the whole node for 0.05 s a step."""
+    """A job that takes the whole node for 0.05 s a step, and is done when it has been stopped once
+    and has counted so far."""
     spec = job_pb2.JobSpec(
         name="count",
         tenant="lab",
@@ -122,7 +124,7 @@ async def test_an_urgent_job_takes_the_place_of_another_that_then_goes_on(
     client: AsyncClient,
 ) -> None:
     # By what it says of itself, it would keep the urgent one waiting for an hour.
-    low = (await client.submit(counting(200, expected_duration_s=3600))).job
+    low = (await client.submit(counting(40, expected_duration_s=3600))).job
     await saying(client, low.id, "attempt 1 from nothing")
     urgent = counting(0, interruptible=False, priority=50, expected_duration_s=1)
     urgent.command.argv[:] = ["true"]

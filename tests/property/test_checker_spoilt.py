@@ -41,7 +41,7 @@ SPOILT: dict[str, Callable[[Placement], Placement]] = {
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(worlds(), st.sampled_from(sorted(SPOILT)), st.randoms(use_true_random=False))
 def test_a_spoilt_placement_is_refused_by_name(
     world: World, complaint: str, dice: random.Random
@@ -56,7 +56,7 @@ def test_a_spoilt_placement_is_refused_by_name(
     assert any(v.startswith(f"{spoilt.job_id}: ") and complaint in v for v in found), found
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(worlds(), st.randoms(use_true_random=False))
 def test_sums_are_those_of_a_slow_count(world: World, dice: random.Random) -> None:
     """All jobs run in one pool, at times drawn by chance."""

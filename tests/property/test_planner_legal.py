@@ -24,8 +24,9 @@ LIVE = sorted(LIVE_STATES)
 
 
 def _mostly(usual: list[Any], *odd: Any) -> st.SearchStrategy[Any]:
-    """One of the usual values, four times in five."""
-    return st.integers(0, 4).flatmap(lambda n: st.sampled_from(list(odd) if n == 4 else usual))
+    """One of the usual values, but for one in twenty: with every fifth, hardly a world in which so
+    many are drawn would have a job that can run."""
+    return st.integers(0, 19).flatmap(lambda n: st.sampled_from(list(odd) if n == 19 else usual))
 
 
 def _forecast(low: float, high: float) -> st.SearchStrategy[Any]:
@@ -115,7 +116,7 @@ def worlds(draw: st.DrawFn) -> World:
 
 
 @pytest.mark.timeout(300)
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 @given(worlds())
 def test_arbitrary_snapshots_give_legal_plans(world: World) -> None:
     snapshot = world.snapshot()
@@ -149,6 +150,8 @@ def test_what_is_told_in_short_agrees_with_what_is_told_closely(world: World) ->
     for told, brief in zip(closely.plan.explanations, short.explanations, strict=True):
         assert not brief.candidates
         assert (brief.job_id, brief.outcome) == (told.job_id, told.outcome)
+        if told.outcome is Outcome.UNPLACED:
+            assert brief.reason.code is told.reason.code, (brief.reason, told.reason)
         assert brief.reason.message.endswith(".")
         if told.outcome is Outcome.PLACED and told.saving is not None:
             assert brief.saving is not None

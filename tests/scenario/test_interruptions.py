@@ -5,10 +5,14 @@ from datetime import timedelta
 
 import pytest
 
+from policies.base import Policy
+from policies.scene import Scene
 from policies.weights import Weights
 from scheduler.domain.explanation import Outcome
 from scheduler.domain.job import DataInput, JobState
 from scheduler.domain.reason import Reason, ReasonCode
+from scheduler.planner import migrate
+from scheduler.planner.candidates import Candidates, find_candidates
 from scheduler.planner.plan import InterruptionKind
 from scheduler.planner.snapshot import Claim
 from tests.scenario.world import NOON, Planned, World, link
@@ -39,6 +43,15 @@ def test_an_urgent_gang_preempts_exactly_the_cheaper_of_two() -> None:
     why = planned.why("urgent")
     assert why.reason.code is ReasonCode.CAPACITY
     assert why.reason.message.endswith("qingyang/A800: cheap-1 must stop within 5 s.")
+
+
+def test_of_a_node_that_has_less_than_runs_there_as_much_more_must_stop() -> None:
+    """Eight accelerators are held of a node that has six by now."""
+    world = World().hub("qingyang", gpus=6)
+    for n in range(4):
+        world.busy("qingyang-0", gpus=2, minutes=300, name=f"small{n}", interruptible=True)
+    stopped = stopped_for(world.job("urgent", gpus=2, priority=10).plan(), "urgent")
+    assert len(stopped) == 2
 
 
 def test_what_is_not_interruptible_is_never_stopped() -> None:
@@ -184,6 +197,24 @@ def test_a_run_does_not_move_to_a_place_that_the_plan_needs() -> None:
     planned = world.plan()
     assert planned.where() == {"job": "zhongwei 12:00"}
     assert planned.plan.interruptions == ()
+
+
+def test_where_the_plan_leaves_no_room_no_move_is_looked_at_closely(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = []
+
+    def look(scene: Scene, policies: tuple[Policy, ...]) -> Candidates:
+        looked_at.append(len(scene.classes))
+        return find_candidates(scene, policies)
+
+    monkeypatch.setattr(migrate, "find_candidates", look)
+    assert dear_and_green().job("job", gpus=1, minutes=300).plan().plan.interruptions == ()
+    assert looked_at == []
+    # What ends before the run would come does not stand in its way.
+    patient = dear_and_green(0.05, minutes=1200.0, stop_grace_s=1000.0)
+    assert patient.job("job", gpus=1, minutes=10).plan().stopped(MIGRATE)
+    assert len(looked_at) == 1
 
 
 def test_what_moving_data_costs_counts() -> None:

@@ -100,6 +100,21 @@ def test_weights_given_to_a_plan_stand_in_for_those_of_the_snapshot() -> None:
     assert build_scene(snapshot, Weights()).weights == Weights()
 
 
+@pytest.mark.parametrize("work", [{"gpus": 8}, {"gpus": 0, "cpus": 64.0}])
+def test_preferences_alone_may_move_a_run(work: dict[str, float]) -> None:
+    world = World().hub("qingyang").hub("horinger")
+    world.busy("qingyang-0", minutes=240, interruptible=True, checkpoint_interval_s=60.0, **work)
+    assert _by(world).plan.interruptions == ()
+    liked = {"horinger": ClusterRule(preference_yuan_per_gpu_hour=-1.0)}
+    [move] = _by(world, clusters=liked).stopped(InterruptionKind.MIGRATE).values()
+    size = work["gpus"] or 64.0 / Weights().cpus_per_gpu
+    assert dict(move.terms)["preference"] == pytest.approx(4 * size, rel=0.01)
+    left = {"qingyang": ClusterRule(preference_yuan_per_gpu_hour=1.0)}
+    assert len(_by(world, clusters=left).stopped(InterruptionKind.MIGRATE)) == 1
+    both = {**liked, "qingyang": ClusterRule(preference_yuan_per_gpu_hour=-1.0)}
+    assert _by(world, clusters=both).plan.interruptions == ()
+
+
 def test_a_move_is_judged_with_the_adders() -> None:
     world = World().hub("qingyang", price=0.4).hub("horinger", price=0.5)
     world.busy("qingyang-0", gpus=8, minutes=240, interruptible=True, checkpoint_interval_s=60.0)

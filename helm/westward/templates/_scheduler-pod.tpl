@@ -55,6 +55,12 @@ spec:
           mountPath: /etc/westward/scheduler.yaml
           subPath: scheduler.yaml
           readOnly: true
+        {{- if $scheduler.policies }}
+        # As a folder: a file mounted by subPath would stay as it is when the ConfigMap changes.
+        - name: policies
+          mountPath: /etc/westward/policies
+          readOnly: true
+        {{- end }}
         - name: tmp
           mountPath: /tmp
         {{- if $scheduler.tls.existingSecret }}
@@ -71,6 +77,11 @@ spec:
     - name: config
       configMap:
         name: {{ include "westward.name" . }}-scheduler
+    {{- if $scheduler.policies }}
+    - name: policies
+      configMap:
+        name: {{ include "westward.name" . }}-policies
+    {{- end }}
     - name: tmp
       emptyDir: {}
     {{- with $scheduler.tls.existingSecret }}

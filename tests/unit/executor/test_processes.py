@@ -54,6 +54,31 @@ def test_all_of_an_attempt_is_found_and_nothing_else() -> None:
     other.wait()
 
 
+def test_one_in_the_midst_of_an_exec_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pid, flags in ((7, 0x400000), (8, 0x400000), (9, processes.PF_KTHREAD)):
+        (tmp_path / str(pid)).mkdir()
+        stat = f"{pid} (a b) S 1 {pid} {pid} 0 -1 {flags} " + "0 " * 12 + "5 0"
+        (tmp_path / str(pid) / "stat").write_text(stat)
+        (tmp_path / str(pid) / "environ").touch()
+    waits = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        (tmp_path / "7" / "environ").write_text("A=1\0WESTWARD_ATTEMPT_ID=p-0\0")
+
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    monkeypatch.setattr(processes.time, "sleep", wait)
+    assert [found.pid for found in processes.find("p-0")] == [7]
+    # One that has none for good is waited for a little, the kernel's own not at all.
+    assert sum(waits) < 0.01
+    (tmp_path / "8" / "environ").write_text("B=2\0")
+    waits.clear()
+    assert [found.pid for found in processes.find("p-0")] == [7]
+    assert waits == []
+
+
 def test_what_drops_its_environment_is_found_by_descent_and_session() -> None:
     child = spawn("p-2", "env -i sleep 60 & env -i setsid sleep 60 & echo up; wait")
     assert line_of(child) == "up"

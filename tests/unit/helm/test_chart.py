@@ -12,6 +12,8 @@ import yaml
 from agents import config as agent_config
 from helm.schema import FILE, text
 from scheduler import config as scheduler_config
+from scheduler.policyfile import load as policyfile
+from scheduler.policyfile.sections import PolicyFile
 
 ROOT = Path(__file__).resolve().parents[3]
 CHART = ROOT / "helm" / "westward"
@@ -21,6 +23,19 @@ Values = dict[str, Any]
 Manifest = dict[str, Any]
 
 REGIONS: Values = {"shanghai": {"gateway": "gateway.shanghai.example:7444", "label": "上海"}}
+POLICIES: Values = {
+    "weights": {"nongreen_yuan_per_kwh": 0.2},
+    "clusters": {"qingyang": {"price_adder_yuan_per_kwh": -0.05}},
+    "tenants": {"lab": {"quota_gpus": 2_000_000}},  # as YAML, Helm would write 2e+06
+    "maintenance": [
+        {
+            "cluster": "qingyang",
+            "from": "2026-11-20T22:00:00+08:00",
+            "to": "2026-11-21T06:00:00+08:00",
+            "why": "new transformer",
+        }
+    ],
+}
 HEAD: Values = {
     "province": "Gansu",
     "price": {"table": "/etc/westward/series/tariff.csv", "flat_yuan_per_kwh": 0.398},
@@ -35,6 +50,7 @@ SITES: dict[str, Values] = {
     "scheduler on PostgreSQL, secured": {
         "scheduler": {
             "config": {"regions": REGIONS, "slot_s": 900, "horizon_slots": 192},
+            "policies": POLICIES,
             "database": {"existingSecret": "westward-database"},
             "token": {"existingSecret": "westward-token"},
             "tls": {"existingSecret": "westward-tls"},
@@ -183,6 +199,39 @@ def test_postgresql_needs_no_volume_and_never_two_schedulers(
     assert container["livenessProbe"]["tcpSocket"] == {"port": 7443}
 
 
+def test_the_policy_file_is_mounted_where_the_configuration_says(
+    chart: helm.Chart, tmp_path: Path
+) -> None:
+    manifests = render(chart, SITES["scheduler on PostgreSQL, secured"])
+    config = load_scheduler(manifests, tmp_path)
+    pod = named(manifests, "Deployment", "west-scheduler")["spec"]["template"]["spec"]
+    [volume] = [v for v in pod["volumes"] if v["name"] == "policies"]
+    [mount] = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "policies"]
+    # A file mounted by subPath would never change.
+    assert "subPath" not in mount
+    [(name, text)] = named(manifests, "ConfigMap", volume["configMap"]["name"])["data"].items()
+    assert str(config.policies) == f"{mount['mountPath']}/{name}"
+    (tmp_path / name).write_text(text)
+    assert policyfile.load(tmp_path / name) == PolicyFile.model_validate(POLICIES)
+
+
+def test_without_policies_there_is_no_policy_file(chart: helm.Chart, tmp_path: Path) -> None:
+    manifests = render(chart, SITES["as it is"])
+    assert load_scheduler(manifests, tmp_path).policies is None
+    assert "policies" not in str(manifests)
+
+
+def test_a_changed_policy_restarts_nothing(chart: helm.Chart) -> None:
+    """The scheduler reads the file anew by itself."""
+
+    def pod(weight: float) -> Manifest:
+        values = {"scheduler": {"policies": {"weights": {"moving_yuan": weight}}}}
+        found: Manifest = named(render(chart, values), "StatefulSet", "west-scheduler")
+        return found
+
+    assert pod(1.0) == pod(2.0)
+
+
 def test_no_secret_stands_in_a_config_map(chart: helm.Chart) -> None:
     for site in SITES.values():
         for manifest in render(chart, site):
@@ -249,6 +298,12 @@ def test_a_changed_configuration_restarts_the_pod(chart: helm.Chart) -> None:
         ({"scheduler": {"config": {"slots": 1}}}, "'slots' not allowed"),
         ({"scheduler": {"config": {"slot_s": -900}}}, "/scheduler/config/slot_s"),
         ({"scheduler": {"config": {"token": "x"}}}, "'token' not allowed"),
+        ({"scheduler": {"config": {"policies": "/p.yaml"}}}, "'policies' not allowed"),
+        ({"scheduler": {"policies": {"weight": {}}}}, "'weight' not allowed"),
+        (
+            {"scheduler": {"policies": {"tenants": {"lab": {"quota_gpus": -1}}}}},
+            "/scheduler/policies/tenants/lab/quota_gpus",
+        ),
         ({"scheduler": {"config": {"regions": {"shanghai": {}}}}}, "missing property 'gateway'"),
         ({"scheduler": {"service": {"port": 70000}}}, "/scheduler/service/port"),
         ({"runAsUser": 0}, "/runAsUser"),
