@@ -43,7 +43,7 @@ async def check(config: AgentConfig) -> list[Read]:
         await readings.refresh(Span(datetime.now(UTC), SLOT_S, REACH_S))
         if all(reading.value is not None for reading in readings.all()):
             break
-    return [_read(reading.name, reading.value, reading.error) for reading in readings.all()]
+    return [read_of(reading.name, reading.value, reading.error) for reading in readings.all()]
 
 
 def main(config_path: Path) -> int:
@@ -85,7 +85,8 @@ def _rendered(config: AgentConfig, path: Path, reads: list[Read]) -> RenderableT
     return Group(head, Text(), table)
 
 
-def _read(name: str, value: Facts | None, error: str | None) -> Read:
+def read_of(name: str, value: Facts | None, error: str | None) -> Read:
+    """What a source has read, or why it has not, for people."""
     match value:
         case AcceleratorFacts():
             sick = "; ".join(f"{one.id} is withdrawn: {one.reason}" for one in value.sick)

@@ -20,6 +20,7 @@ from agents.latency import Prober
 from agents.link import Handler, Link, Worker
 from agents.logs import Tailer
 from agents.report import Reporter
+from agents.status import LOCK, Status
 from agents.workdirs import WorkingDirs
 from scheduler import logsetup
 from westward.v1 import node_pb2
@@ -60,7 +61,7 @@ def _own_folder(config: AgentConfig) -> IO[bytes]:
     it would hold no lease, and stop all that the first one runs."""
     try:
         (config.node_dir / "attempts").mkdir(parents=True, exist_ok=True)
-        lock = (config.node_dir / "agent.lock").open("ab")
+        lock = (config.node_dir / LOCK).open("ab")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -80,31 +81,36 @@ def _own_folder(config: AgentConfig) -> IO[bytes]:
 async def _run(config: AgentConfig, executor_factory: ExecutorFactory) -> None:
     attempts_dir = config.node_dir / "attempts"
     tailer = Tailer(attempts_dir)
-    prober = Prober(config.cluster) if config.head is not None else None
+    prober = Prober(config.cluster)
     readings = Readings.configured(config)
     reporter = Reporter(readings, prober)
-    handlers: dict[str, Handler] = {"report_ack": reporter.on_ack, "log_ack": tailer.on_ack}
+    handlers: dict[str, Handler] = {
+        "report_ack": reporter.on_ack,
+        "log_ack": tailer.on_ack,
+        "probe_duty": prober.on_duty,
+    }
     workers: list[Worker] = [reporter.run, tailer.run]
     executor: Executor | None = None
     attempts: Attempts | None = None
-    if prober is not None and config.head is not None:
+    if config.head is not None:
         working_dirs = WorkingDirs(config.node_dir / "workdirs")
         executor = await executor_factory(config, config.head)
         attempts = Attempts(executor, working_dirs, config.node_dir / "lease.json")
         handlers |= {"desired": attempts.on_desired, "working_dir_chunk": working_dirs.on_chunk}
         workers += [attempts.tell, working_dirs.run]
     link = Link(config.scheduler, _hello(config), handlers=handlers, workers=workers)
+    status = Status(config, link, readings, reporter, prober)
     log.info("agent_starts", node=config.node_id, cluster=config.cluster, head=bool(config.head))
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(link.run())
             group.create_task(orphans.watch(attempts_dir))
             group.create_task(readings.meter.run())
+            group.create_task(status.run())
             if attempts is not None:
                 group.create_task(attempts.run())
     finally:
-        if prober is not None:
-            await prober.close()
+        await prober.close()
         if executor is not None:
             await executor.close()
 

@@ -4,12 +4,13 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 
 import grpc
 import structlog
 
+from agents.datagrams import Echo
 from scheduler import logsetup
 from westward.v1 import gateway_pb2, gateway_pb2_grpc
 
@@ -33,17 +34,23 @@ class GatewayService(gateway_pb2_grpc.GatewayServiceServicer):
         request: gateway_pb2.EchoRequest,
         context: "grpc.aio.ServicerContext[gateway_pb2.EchoRequest, gateway_pb2.EchoResponse]",
     ) -> gateway_pb2.EchoResponse:
-        arrived_s = time.monotonic()
         if len(request.payload) > PAYLOAD_LIMIT_BYTES:
             await context.abort(
                 grpc.StatusCode.INVALID_ARGUMENT,
                 f"payload of {len(request.payload)} bytes; at most {PAYLOAD_LIMIT_BYTES}",
             )
-        delay_ms = self._delays_ms.get(request.cluster, 0.0)
-        if delay_ms > 0:
-            jitter = random.uniform(-DELAY_JITTER, DELAY_JITTER)  # noqa: S311
-            await _until(arrived_s + delay_ms * (1 + jitter) / 1000)
+        late = self.late(request.cluster)
+        if late is not None:
+            await late
         return gateway_pb2.EchoResponse(payload=request.payload, region=self._region)
+
+    def late(self, cluster: str) -> Awaitable[None] | None:
+        """What to wait for before a cluster is answered that arrived now; None for nothing."""
+        delay_ms = self._delays_ms.get(cluster, 0.0)
+        if delay_ms <= 0:
+            return None
+        jitter = random.uniform(-DELAY_JITTER, DELAY_JITTER)  # noqa: S311
+        return _until(time.monotonic() + delay_ms * (1 + jitter) / 1000)
 
 
 async def _until(moment_s: float) -> None:
@@ -56,18 +63,29 @@ async def _until(moment_s: float) -> None:
 
 @asynccontextmanager
 async def serving(region: str, address: str, delays_ms: Mapping[str, float]) -> AsyncIterator[int]:
-    """Serves while entered; yields the port, which the system chose if ``address`` ends in :0.
+    """Serves while entered; yields the port, of TCP for echoes and of UDP for datagrams, which the
+    system chose if ``address`` ends in :0.
 
     Raises:
         RuntimeError: the address cannot be bound.
     """
     server = grpc.aio.server()
-    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(GatewayService(region, delays_ms), server)
+    service = GatewayService(region, delays_ms)
+    gateway_pb2_grpc.add_GatewayServiceServicer_to_server(service, server)
     port = server.add_insecure_port(address)
     await server.start()
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        datagrams, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: Echo(region, service.late), local_addr=(host, port)
+        )
+    except OSError as error:
+        await server.stop(grace=None)
+        raise RuntimeError(f"UDP port {port} of {host} cannot be bound: {error}") from error
     try:
         yield port
     finally:
+        datagrams.close()
         await server.stop(grace=1.0)
 
 

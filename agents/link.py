@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import grpc
 import structlog
@@ -15,7 +16,8 @@ from westward.v1 import node_pb2, node_pb2_grpc
 
 log = structlog.get_logger()
 
-WELCOME_LIMIT_S = 10.0
+# A scheduler that thousands come back to at once answers late; who gave up would come again.
+WELCOME_LIMIT_S = 20.0
 # Reports are acknowledged one by one: a scheduler silent for several intervals hangs, or the
 # way to it swallows packets; a fresh stream may find another way.
 SILENT_REPORTS = 4
@@ -50,6 +52,8 @@ class Session:
         self._call = call
         self._lock = asyncio.Lock()
         self._seq = 0
+        # The newest report that was sent.
+        self.report: node_pb2.ConnectRequest | None = None
         self._sent_at_s: dict[int, float] = {}
 
     async def send(self, **body: Message) -> int:
@@ -66,6 +70,8 @@ class Session:
             self._sent_at_s[self._seq] = lease_clock_s()
             self._sent_at_s.pop(self._seq - REMEMBERED_SENDS, None)
             await self._call.write(message)
+            if "report" in body:
+                self.report = message
             return self._seq
 
     def sent_at_s(self, seq: int) -> float | None:
@@ -114,6 +120,10 @@ class Link:
         self._hello = hello
         self._handlers = handlers
         self._workers = workers
+        # The stream while it is open, and since when it is or is not, with why not.
+        self.session: Session | None = None
+        self.since_at = datetime.now(UTC)
+        self.why = "not connected yet"
 
     async def run(self) -> None:
         """Runs until cancelled; nothing that the other side does ends it."""
@@ -122,6 +132,9 @@ class Link:
         while True:
             opened_s = loop.time()
             why = await self._one_stream()
+            if self.session is not None:
+                self.session, self.since_at = None, datetime.now(UTC)
+            self.why = why
             failures = 0 if loop.time() - opened_s > SETTLED_S else failures + 1
             most_s = min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(failures, 16))
             pause_s = random.uniform(0, most_s)  # noqa: S311
@@ -164,6 +177,7 @@ class Link:
             raise DisconnectedError("the scheduler's first message was no welcome")
         agreed = terms(first.welcome)
         log.info("scheduler_connected", address=self._scheduler.address)
+        self.session, self.since_at, self.why = session, datetime.now(UTC), ""
         silence_s = max(SILENT_LEAST_S, SILENT_REPORTS * agreed.report_interval_s)
         tasks = [asyncio.create_task(self._read(session, silence_s))]
         tasks += [asyncio.ensure_future(worker(session, agreed)) for worker in self._workers]

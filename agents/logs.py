@@ -139,7 +139,8 @@ class Tailer:
             tails = await asyncio.to_thread(look, self.folder)
             self._streams = {key: self._streams.get(key) or Outgoing() for key in tails}
             await self._send_due(session, tails)
-            await asyncio.to_thread(self._tidy, tails)
+            if tails:
+                await asyncio.to_thread(self._tidy, tails)
             await asyncio.sleep(GAP_S)
             await wait(self._news, LOOK_EVERY_S)
 

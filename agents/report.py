@@ -69,7 +69,8 @@ class Reporter:
         self._readings = readings
         self._prober = prober
         self._ledger = Ledger()
-        self._rejected: set[tuple[str, str, str]] = set()
+        # What the scheduler has not believed: field, value and reason.
+        self.rejected: set[tuple[str, str, str]] = set()
         # Accelerators and attempts that were told of them.
         self._told_of: set[tuple[str, str]] = set()
 
@@ -95,10 +96,10 @@ class Reporter:
         """Takes an acknowledgement; what was not believed is logged once."""
         self._ledger.acknowledge(message.report_ack.seq)
         rejected = {(r.field, r.value, r.reason) for r in message.report_ack.rejections}
-        for field, value, reason in sorted(rejected - self._rejected):
+        for field, value, reason in sorted(rejected - self.rejected):
             log.warning("report_rejected", field=field, value=value, reason=reason)
         if rejected:
-            self._rejected = rejected
+            self.rejected = rejected
 
     async def _tell_of_sick(self) -> None:
         """Tells every attempt once of an accelerator of its own that was withdrawn."""
@@ -147,17 +148,7 @@ class Reporter:
 
     def _rtt(self) -> dict[str, Message]:
         measured = self._prober.measured() if self._prober is not None else {}
-        return {
-            f"rtt/{region}": node_pb2.RttFacts(
-                region=region,
-                p50_ms=rtt.p50_ms,
-                p95_ms=rtt.p95_ms,
-                p99_ms=rtt.p99_ms,
-                loss=rtt.loss,
-                samples=rtt.samples,
-            )
-            for region, rtt in measured.items()
-        }
+        return {f"rtt/{region}": rtt.facts(region) for region, rtt in measured.items()}
 
     async def _pause(self, interval_s: float) -> None:
         pause_s = interval_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311

@@ -39,7 +39,8 @@ class Terms:
 
 
 def terms(welcome: node_pb2.Welcome) -> Terms:
-    """Reads a Welcome.
+    """Reads a Welcome, which has just come: the power clock goes on from here by this host's clock.
+    What the host's clock shows does not matter, wrong as it may be, only that it goes on.
 
     Raises:
         RefusedMessageError: a figure that no agent could work with.
@@ -59,7 +60,7 @@ def terms(welcome: node_pb2.Welcome) -> Terms:
         )
     clock = PowerClock(
         welcome.power_clock.speedup,
-        _datetime(welcome.power_clock.real_at, "welcome.power_clock.real_at"),
+        datetime.now(UTC),
         _datetime(welcome.power_clock.clock_at, "welcome.power_clock.clock_at"),
     )
     return Terms(

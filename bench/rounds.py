@@ -36,8 +36,9 @@ from scheduler.heap import collect_rarely
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planning.loop import PlanningLoop
 from scheduler.planning.process import PlannerProcess
-from scheduler.state.fleet import Fleet, Identity
+from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
+from scheduler.state.known import Identity
 from scheduler.store import Store
 
 WHOLE_ROUNDS = 3

@@ -8,8 +8,8 @@ from scheduler.domain.fleet import Rtt, Site
 from scheduler.domain.job import JobSpec
 from scheduler.domain.reason import ReasonCode
 
-# A p95 of fewer samples says little.
-SAMPLES_MIN = 5
+# The p95 of fewer samples (by nearest rank) is the largest of them: one outlier would decide.
+SAMPLES_MIN = 20
 
 
 def measured(site: Site, region: str) -> Rtt | None:

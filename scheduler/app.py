@@ -19,6 +19,7 @@ from scheduler import housekeeping
 from scheduler.clock import Clock, PowerClock
 from scheduler.config import ConfigError, SchedulerConfig, load
 from scheduler.dispatch.dispatcher import Dispatcher
+from scheduler.dispatch.drain import Drain
 from scheduler.dispatch.leases import Leases
 from scheduler.dispatch.streams import Streams
 from scheduler.heap import collect_rarely
@@ -89,7 +90,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
     try:
         book = JobBook(store, clock)
         await book.load()
-        fleet = Fleet(clock, config.domain_regions(), config.report_interval_s)
+        fleet = Fleet(clock, config.domain_regions(), config.report_interval_s, store.marks.all)
         streams = Streams()
         leases = await _leases(store, clock, config.lease_ttl_s)
         dispatcher = Dispatcher(book, fleet, leases, streams, clock)
@@ -115,6 +116,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
             {
                 "planning loop": _plan(loop, planner),
                 "contact watch": dispatcher.watch_contact(),
+                "drain": Drain(book, store.marks.all, clock).watch(),
                 "leadership watch": store.database.keep_leading(),
                 "earlier leases": housekeeping.settle_leases(store, leases),
                 "retention": housekeeping.tidy(store, config.keep, clock),

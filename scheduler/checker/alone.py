@@ -18,7 +18,7 @@ from scheduler.domain.job import JobSpec
 from scheduler.domain.remaining import run_s
 
 ROUNDING_S = 1e-4
-RTT_SAMPLES_MIN = 5
+RTT_SAMPLES_MIN = 20
 
 Complaints = Iterator[tuple[int, str]]
 

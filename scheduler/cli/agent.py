@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from agents import check as checks
 from agents import daemon
+from agents import status as statuses
 
 
 class RunByDefault(TyperGroup):
@@ -24,7 +25,7 @@ app = typer.Typer(
 )
 
 
-@app.callback(subcommand_metavar="[run] --config FILE | check FILE")
+@app.callback(subcommand_metavar="[run] --config FILE | check FILE | status FILE")
 def agent() -> None:
     """Run the agent of a host, or check its configuration.
 
@@ -33,6 +34,8 @@ def agent() -> None:
       westward agent --config agent.yaml
 
       westward agent check agent.yaml
+
+      westward agent status agent.yaml
     """
 
 
@@ -50,3 +53,16 @@ def check_config(
 ) -> None:
     """Say what is wrong with a configuration, and what each source reads right now."""
     raise typer.Exit(checks.main(config))
+
+
+@app.command("status")
+def status_of(
+    config: Annotated[Path, typer.Argument(metavar="FILE", help="The host's YAML file.")],
+) -> None:
+    """Print what the daemon of this host last saw and sent, and what was not believed.
+
+    Example:
+
+      westward agent status agent.yaml
+    """
+    raise typer.Exit(statuses.main(config))

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("explain", "Say why a job is where it is, or why it waits."),
     "clusters": ("clusters", "List clusters: capacity, price, green supply, latency."),
     "nodes": ("nodes", "List the hosts of the clusters."),
+    "node": ("node", "Take a host out of service, empty it, or give it work again."),
     "placements": ("placements", "List what is placed where, at what cost and how green."),
     "rounds": ("rounds", "List planning rounds; export one, and plan it again."),
     "replay": ("replay", "Replay past jobs under several policies and compare them."),

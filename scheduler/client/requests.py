@@ -186,6 +186,27 @@ def nodes(*, cluster: str = "") -> Call[placement_pb2.ListNodesResponse]:
     return Call(lambda s: s.placements.ListNodes, request)
 
 
+def cordon_node(node_id: str, *, reason: str = "") -> Call[placement_pb2.CordonNodeResponse]:
+    """Gives a node nothing new; what runs there goes on."""
+    request = placement_pb2.CordonNodeRequest(node_id=node_id, reason=reason)
+    return Call(lambda s: s.placements.CordonNode, request)
+
+
+def drain_node(
+    node_id: str, *, deadline_s: float, reason: str = ""
+) -> Call[placement_pb2.DrainNodeResponse]:
+    """Empties a node: what is interruptible leaves at once, the rest may finish until the deadline,
+    in seconds of the power clock from now."""
+    request = placement_pb2.DrainNodeRequest(node_id=node_id, deadline_s=deadline_s, reason=reason)
+    return Call(lambda s: s.placements.DrainNode, request)
+
+
+def uncordon_node(node_id: str) -> Call[placement_pb2.UncordonNodeResponse]:
+    """Gives a node work again; a drain ends."""
+    request = placement_pb2.UncordonNodeRequest(node_id=node_id)
+    return Call(lambda s: s.placements.UncordonNode, request)
+
+
 def rounds(*, limit: int = 0) -> Call[placement_pb2.ListRoundsResponse]:
     """Planning rounds, newest first; limit 0 means 20."""
     request = placement_pb2.ListRoundsRequest(limit=limit)

@@ -8,11 +8,30 @@ from scheduler.domain.series import Series
 
 
 class NodeLifecycle(StrEnum):
-    """How much a node is trusted with."""
+    """How much a node is trusted with; only READY ones are given work."""
 
+    JOINING = "JOINING"  # connected, but it has not told what it has
     READY = "READY"
-    SUSPECT = "SUSPECT"
-    LOST = "LOST"
+    CORDONED = "CORDONED"  # an operator's wish: what runs goes on, nothing new starts
+    DRAINING = "DRAINING"  # and what runs is to leave
+    SUSPECT = "SUSPECT"  # silent for a few reports, or its stream has ended
+    LOST = "LOST"  # silent for long
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An operator's wish that a node gets nothing new. ``drain_until_at``, in the power clock,
+    makes it one that what runs leaves too, by then at the latest."""
+
+    at: datetime
+    actor: str
+    reason: str = ""
+    drain_until_at: datetime | None = None
+
+    @property
+    def lifecycle(self) -> NodeLifecycle:
+        drains = self.drain_until_at is not None
+        return NodeLifecycle.DRAINING if drains else NodeLifecycle.CORDONED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +89,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Rtt:
-    """Round-trip times between a cluster and a region over a sliding window."""
+    """Round-trip times between a cluster and a region over a sliding window.
+
+    ``jitter_ms`` is the mean change from one time to the next, ``connect_ms`` the median time that
+    a TCP connection takes; ``loss`` is the share of ``loss_samples`` probes without an answer.
+    """
 
     region: str
     p50_ms: float
@@ -78,6 +101,9 @@ class Rtt:
     p99_ms: float
     loss: float
     samples: int
+    jitter_ms: float = 0.0
+    connect_ms: float | None = None
+    loss_samples: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,8 @@ LINK_RANGES: Mapping[str, Range] = {
 STEP_S = Range(0.001, 366 * 86400, "s")
 RTT_MS = Range(0, 10_000, "ms")
 LOSS = Range(0, 1, "")
+# Of an agent's clock: what NTP keeps without effort, and a message that took its time.
+CLOCK_OFF_MOST_S = 30.0
 
 
 def judge_number(
@@ -100,7 +102,10 @@ def _judge_quantiles(name: str, series: Series, at: datetime) -> Rejection | Non
 def judge_rtt(rtt: Rtt, at: datetime) -> Rejection | None:
     """A rejection of one region's round-trip times, or None."""
     where = f"rtt[{rtt.region}]"
-    for name, value in (("p50_ms", rtt.p50_ms), ("p95_ms", rtt.p95_ms), ("p99_ms", rtt.p99_ms)):
+    times = {name: getattr(rtt, name) for name in ("p50_ms", "p95_ms", "p99_ms", "jitter_ms")}
+    if rtt.connect_ms is not None:
+        times["connect_ms"] = rtt.connect_ms
+    for name, value in times.items():
         objection = RTT_MS.objection(value)
         if objection:
             return Rejection(f"{where}.{name}", f"{value:g}", objection, at)
@@ -110,3 +115,16 @@ def judge_rtt(rtt: Rtt, at: datetime) -> Rejection | None:
         told = f"{rtt.p50_ms:g} / {rtt.p95_ms:g} / {rtt.p99_ms:g}"
         return Rejection(where, told, "percentiles must not fall", at)
     return None
+
+
+def judge_clock(ahead_s: float, at: datetime) -> Rejection | None:
+    """A rejection of an agent's clock that is ``ahead_s`` (behind: less than 0) of ours, or None.
+
+    The value is told in coarse steps: one that hardly moves is not news with every report.
+    """
+    if math.isfinite(ahead_s) and abs(ahead_s) <= CLOCK_OFF_MOST_S:
+        return None
+    side = "ahead" if ahead_s > 0 else "behind"
+    off = f"{round(abs(ahead_s) / 60)} min" if math.isfinite(ahead_s) else "far"
+    told = "times that it tells count by when they arrive; set its clock (chrony, NTP)"
+    return Rejection("clock", f"{off} {side}", f"more than {CLOCK_OFF_MOST_S:g} s off: {told}", at)

@@ -21,7 +21,7 @@ def least_s(job: Job) -> float:
 
 def pending_job(job: Job) -> PendingJob:
     """A job that waits, as the planner sees it."""
-    gave_way = job.reason.code in (ReasonCode.PREEMPTED, ReasonCode.MIGRATED)
+    gave_way = job.reason.code in (ReasonCode.PREEMPTED, ReasonCode.MIGRATED, ReasonCode.DRAINED)
     return PendingJob(
         id=job.id,
         spec=job.spec,

@@ -12,7 +12,7 @@ from scheduler.domain.job import JobSpec
 from scheduler.replay.curves import Floats, SiteCurves, curves_of
 
 # A round trip measured less often counts as unknown, as in the latency policy.
-RTT_SAMPLES_MIN = 5
+RTT_SAMPLES_MIN = 20
 # Sums of floats: 0.3 cores hold three workers of 0.1.
 SLACK = 1e-6
 

@@ -10,13 +10,21 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from scheduler.clock import Clock
 from scheduler.dispatch.verdict import Seen
 from scheduler.domain.arrays import Progress
-from scheduler.domain.fleet import Link, NodeHealth, Rejection, Rtt, SickAccelerator, Site
+from scheduler.domain.fleet import (
+    Link,
+    Mark,
+    NodeHealth,
+    Rejection,
+    Rtt,
+    SickAccelerator,
+    Site,
+)
 from scheduler.domain.job import AttemptState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import Quantile, Series
 from scheduler.rpc import convert_jobs
 from scheduler.state.energy import Energy
-from scheduler.state.fleet import Identity, NodeView
+from scheduler.state.known import Identity, NodeView
 from westward.v1 import job_pb2, node_pb2, placement_pb2
 
 _STATES = {
@@ -47,7 +55,7 @@ def identity(hello: node_pb2.Hello) -> Identity:
         node_id=hello.node_id,
         cluster=hello.cluster,
         head=hello.head,
-        agent_version=_text(hello.agent_version, 64),
+        agent_version=text(hello.agent_version, 64),
         incarnation=hello.incarnation,
     )
 
@@ -55,7 +63,7 @@ def identity(hello: node_pb2.Hello) -> Identity:
 def node_facts(facts: node_pb2.NodeFacts) -> Mapping[str, Any]:
     """Names and values of ``Node`` fields."""
     return {
-        "accelerator": _text(facts.accelerator, 64),
+        "accelerator": text(facts.accelerator, 64),
         "gpus": facts.gpus,
         "cpus": facts.cpus,
         "memory_gb": facts.memory_gb,
@@ -70,9 +78,9 @@ def node_health(facts: node_pb2.NodeFacts) -> NodeHealth:
     return NodeHealth(
         sick=tuple(
             SickAccelerator(
-                _text(one.id, 128),
-                _text(one.reason, 256),
-                tuple(_text(attempt_id, 128) for attempt_id in one.attempt_ids[:SICK_MOST]),
+                text(one.id, 128),
+                text(one.reason, 256),
+                tuple(text(attempt_id, 128) for attempt_id in one.attempt_ids[:SICK_MOST]),
             )
             for one in facts.sick[:SICK_MOST]
         ),
@@ -84,7 +92,7 @@ def node_health(facts: node_pb2.NodeFacts) -> NodeHealth:
         ),
         gpu_memory_gb=_figure(facts.gpu_memory_gb),
         disk_free_gb=_figure(facts.disk_free_gb),
-        gpu_source=_text(facts.gpu_source, 128),
+        gpu_source=text(facts.gpu_source, 128),
     )
 
 
@@ -98,10 +106,10 @@ def _series(name: str, series: node_pb2.Series) -> Series:
         start_at,
         series.step_s,
         tuple(series.values),
-        _text(series.source, 256),
+        text(series.source, 256),
         tuple(Quantile(one.q, tuple(one.values)) for one in series.quantiles),
         _time(f"site.{name}.read_at", series.read_at) if series.HasField("read_at") else None,
-        _text(series.trouble, 256),
+        text(series.trouble, 256),
         min(series.measured, len(series.values)),
         series.from_share,
     )
@@ -114,11 +122,11 @@ def site_facts(facts: node_pb2.SiteFacts) -> Mapping[str, Any]:
         GarbledError: a series begins at no time.
     """
     told: dict[str, Any] = {
-        "province": _text(facts.province, 128),
+        "province": text(facts.province, 128),
         "grid_carbon_g_per_kwh": facts.grid_carbon_g_per_kwh,
         "power_cap_kw": facts.power_cap_kw if facts.HasField("power_cap_kw") else None,
         "links": tuple(
-            Link(_text(link.peer, 128), link.bandwidth_gbps, link.transfer_yuan_per_gb)
+            Link(text(link.peer, 128), link.bandwidth_gbps, link.transfer_yuan_per_gb)
             for link in facts.links
         ),
     }
@@ -135,7 +143,7 @@ def site_facts(facts: node_pb2.SiteFacts) -> Mapping[str, Any]:
 
 def energy(facts: node_pb2.EnergyFacts) -> tuple[str, Energy]:
     """An attempt, and what it has used on one node."""
-    return _text(facts.attempt_id, 128), Energy(facts.kwh, facts.estimated_kwh)
+    return text(facts.attempt_id, 128), Energy(facts.kwh, facts.estimated_kwh)
 
 
 def rtt(facts: node_pb2.RttFacts) -> Rtt:
@@ -147,6 +155,9 @@ def rtt(facts: node_pb2.RttFacts) -> Rtt:
         p99_ms=facts.p99_ms,
         loss=facts.loss,
         samples=facts.samples,
+        jitter_ms=facts.jitter_ms,
+        connect_ms=facts.connect_ms if facts.HasField("connect_ms") else None,
+        loss_samples=facts.loss_samples,
     )
 
 
@@ -159,6 +170,9 @@ def rtt_facts(measured: Rtt) -> node_pb2.RttFacts:
         p99_ms=measured.p99_ms,
         loss=measured.loss,
         samples=measured.samples,
+        jitter_ms=measured.jitter_ms,
+        connect_ms=measured.connect_ms,
+        loss_samples=measured.loss_samples,
     )
 
 
@@ -213,12 +227,12 @@ def _time(where: str, stamp: Timestamp) -> datetime:
         raise GarbledError(f"{where}: {error}") from error
 
 
-def _text(told: str, most: int) -> str:
+def text(told: str, most: int) -> str:
     """What people may be shown, and databases will take."""
     return "".join(filter(str.isprintable, told[:most]))
 
 
-def node_view(view: NodeView, gpus_busy: int) -> placement_pb2.Node:
+def node_view(view: NodeView, gpus_busy: int, attempts: int) -> placement_pb2.Node:
     """A node as operators see it."""
     node = view.node
     lifecycle = placement_pb2.NodeLifecycle.Value(f"NODE_LIFECYCLE_{node.lifecycle.value}")
@@ -251,6 +265,18 @@ def node_view(view: NodeView, gpus_busy: int) -> placement_pb2.Node:
         silent_s=view.silent_s,
         agent_version=node.agent_version,
         rejections=[rejection(refused) for refused in view.rejections],
+        attempts=attempts,
+        mark=_mark(view.mark) if view.mark is not None else None,
+    )
+
+
+def _mark(mark: Mark) -> placement_pb2.NodeMark:
+    until = mark.drain_until_at
+    return placement_pb2.NodeMark(
+        actor=mark.actor,
+        reason=mark.reason,
+        at=convert_jobs.stamp(mark.at),
+        drain_until_at=convert_jobs.stamp(until) if until is not None else None,
     )
 
 

@@ -1,10 +1,8 @@
 """The agents' stream: each message is converted, handed on, and answered."""
 
-import asyncio
 import math
-from collections import deque
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import grpc
 import structlog
@@ -14,100 +12,28 @@ from scheduler.config import SchedulerConfig
 from scheduler.dispatch.dispatcher import Dispatcher, may_start
 from scheduler.dispatch.streams import Streams
 from scheduler.domain import arrays
-from scheduler.domain.fleet import NodeHealth, Rejection
+from scheduler.domain.fleet import NodeHealth
 from scheduler.domain.job import Job
 from scheduler.rpc import convert_jobs, convert_nodes
+from scheduler.rpc.agent_stream import AgentStream
 from scheduler.rpc.convert_jobs import MalformedError
 from scheduler.rpc.convert_nodes import GarbledError
-from scheduler.state.fleet import Fleet, Identity, IdentityTakenError
+from scheduler.state.fleet import Fleet
+from scheduler.state.known import Identity, IdentityTakenError
+from scheduler.state.probers import Probers
 from scheduler.store import Store
 from scheduler.store.errors import BlobError, LeadershipLostError, StoreError, UnknownAttemptError
 from westward.v1 import node_pb2, node_pb2_grpc
 
 log = structlog.get_logger()
 
-# Messages that wait for an agent that does not read; beyond it, nothing more is read from it.
-OUTGOING_MOST = 1024
 # Characters of what an agent says of its trouble.
 TROUBLE_MOST = 256
 BLOB_CHUNK_BYTES = 256 * 1024
 # Pieces of working directories among them: others should not wait long behind them.
 BLOB_CHUNKS_MOST = 16
-DIRS_MOST = 1024
 
 Context = grpc.aio.ServicerContext[node_pb2.ConnectRequest, node_pb2.ConnectResponse]
-
-
-@dataclass(slots=True, eq=False)
-class AgentStream:
-    """One agent's open stream: what waits to be sent, whether its cluster's wish changed, and the
-    working directories that it asked for."""
-
-    identity: Identity
-    received_seq: int = 0
-    _sent_seq: int = 0
-    _queue: deque[node_pb2.ConnectResponse] = field(default_factory=deque)
-    _wished: bool = False
-    _ready: asyncio.Event = field(default_factory=asyncio.Event)
-    _room: asyncio.Event = field(default_factory=asyncio.Event)
-    _dirs: dict[str, None] = field(default_factory=dict)
-    _dir_asked: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def cluster(self) -> str:
-        return self.identity.cluster
-
-    async def send(
-        self, message: node_pb2.ConnectResponse, waiting_most: int = OUTGOING_MOST
-    ) -> None:
-        """Queues a message, once there are fewer than ``waiting_most`` that wait."""
-        while len(self._queue) >= waiting_most:
-            self._room.clear()
-            await self._room.wait()
-        self._queue.append(message)
-        self._ready.set()
-
-    def wish_changed(self) -> None:
-        """The newest wish goes out before anything that waits, once however often this is said."""
-        self._wished = True
-        self._ready.set()
-
-    def ask_dir(self, sha256: str) -> None:
-        """Notes a wish for a working directory; one that waits already is not sent twice.
-
-        Raises:
-            GarbledError: far more are asked for than anyone can need.
-        """
-        if len(self._dirs) >= DIRS_MOST:
-            raise GarbledError(f"working_dir_request: over {DIRS_MOST} wait to be sent")
-        self._dirs[sha256] = None
-        self._dir_asked.set()
-
-    async def next_dir(self) -> str:
-        """Waits for the next working directory to send."""
-        while not self._dirs:
-            self._dir_asked.clear()
-            await self._dir_asked.wait()
-        sha256 = next(iter(self._dirs))
-        del self._dirs[sha256]
-        return sha256
-
-    async def next(self, wish: Callable[[int], node_pb2.DesiredState]) -> node_pb2.ConnectResponse:
-        """Waits for the next message to send; ``wish(seq)`` makes a desired state at the moment
-        it leaves, so that no stale one is ever sent."""
-        while not self._queue and not self._wished:
-            self._ready.clear()
-            await self._ready.wait()
-        self._sent_seq += 1
-        if self._wished and self._sent_seq > 1:  # the first message is the welcome
-            self._wished = False
-            message = node_pb2.ConnectResponse(desired=wish(self._sent_seq))
-        else:
-            message = self._queue.popleft()
-            self._room.set()
-        message.seq = self._sent_seq
-        message.sent_at.GetCurrentTime()
-        return message
 
 
 def _desired_attempt(job: Job, checkpoints_at: str | None) -> node_pb2.DesiredAttempt:
@@ -157,37 +83,47 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         self._store = store
         self._changed = changed
         self._generation = fleet.generation
+        self._probers = Probers(fleet.regions)
+        self._open: dict[str, AgentStream] = {}
 
     async def Connect(
         self, request_iterator: AsyncIterator[node_pb2.ConnectRequest], context: Context
     ) -> AsyncIterator[node_pb2.ConnectResponse]:
         stream = await self._accept(request_iterator, context)
-        working = {
-            asyncio.create_task(self._read(stream, request_iterator)),
-            asyncio.create_task(self._send_dirs(stream)),
-        }
-        message: asyncio.Task[node_pb2.ConnectResponse] | None = None
         try:
-            while True:
-                message = asyncio.create_task(stream.next(lambda seq: self._wish(stream, seq)))
-                await asyncio.wait({*working, message}, return_when=asyncio.FIRST_COMPLETED)
-                if ended := [task for task in working if task.done()]:
-                    ended[0].result()  # raises what ended it; else the agent has hung up
-                    return
-                yield message.result()
+            stream.work(self._read(stream, request_iterator))
+            while (message := await stream.next(lambda seq: self._wish(stream, seq))) is not None:
+                yield message
         except GarbledError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except LeadershipLostError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         finally:
-            tasks = [*working, message] if message else [*working]
-            for task in tasks:
-                task.cancel()
-            self._streams.remove(stream)
-            self._fleet.disconnect(stream.identity)
-            self._tell_changes()
-            log.info("agent.left", node=stream.identity.node_id, cluster=stream.cluster)
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._leave(stream)
+            await stream.close()
+
+    def _leave(self, stream: AgentStream) -> None:
+        identity = stream.identity
+        self._streams.remove(stream)
+        self._fleet.disconnect(identity)
+        if self._open.get(identity.node_id) is stream:
+            del self._open[identity.node_id]
+            self._hand_out(self._probers.leave(identity.cluster, identity.node_id))
+        self._tell_changes()
+        log.info("agent.left", node=identity.node_id, cluster=identity.cluster)
+
+    def _hand_out(self, node_ids: Iterable[str]) -> None:
+        """Tells agents what they measure from now on."""
+        for node_id in node_ids:
+            if node_id in self._open:
+                duty = node_pb2.ProbeDuty(gateways=self._gateways(self._open[node_id].identity))
+                self._open[node_id].tell(node_pb2.ConnectResponse(probe_duty=duty))
+
+    def _gateways(self, identity: Identity) -> list[node_pb2.Gateway]:
+        return [
+            node_pb2.Gateway(region=region, address=self._fleet.regions[region].gateway)
+            for region in self._probers.regions_of(identity.cluster, identity.node_id)
+        ]
 
     def _wish(self, stream: AgentStream, seq: int) -> node_pb2.DesiredState:
         if not self._streams.current(stream):
@@ -222,7 +158,14 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         except IdentityTakenError as error:
             log.warning("agent.refused", node=first.hello.node_id, why=str(error))
             await context.abort(grpc.StatusCode.ALREADY_EXISTS, str(error))
-        await stream.send(node_pb2.ConnectResponse(welcome=self._welcome()))
+        who = stream.identity
+        older = self._open.get(who.node_id)
+        if older is not None and older.cluster != who.cluster:
+            self._hand_out(self._probers.leave(older.cluster, who.node_id))
+        self._open[who.node_id] = stream
+        relieved = self._probers.join(who.cluster, who.node_id)
+        stream.tell(node_pb2.ConnectResponse(welcome=self._welcome(who)))
+        self._hand_out(relieved)
         if stream.identity.head:
             self._streams.add(stream)
             stream.wish_changed()
@@ -259,13 +202,10 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         if identity.head:
             await self._store.heads.keep(identity.cluster, identity.node_id)
 
-    def _welcome(self) -> node_pb2.Welcome:
+    def _welcome(self, identity: Identity) -> node_pb2.Welcome:
         return node_pb2.Welcome(
             power_clock=convert_nodes.power_clock(self._clock),
-            gateways=[
-                node_pb2.Gateway(region=region.name, address=region.gateway)
-                for region in self._fleet.regions.values()
-            ],
+            gateways=self._gateways(identity),
             report_interval_s=self._config.report_interval_s,
             slot_s=self._config.slot_s,
             horizon_s=self._config.slot_s * self._config.horizon_slots,
@@ -287,7 +227,8 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
                 case "log":
                     await self._log(stream, message.log)
                 case "working_dir_request":
-                    stream.ask_dir(message.working_dir_request.sha256)
+                    if stream.ask_dir(message.working_dir_request.sha256):
+                        stream.work(self._send_dirs(stream))
                 case "hello":
                     raise GarbledError("hello came twice on one stream")
                 case None:
@@ -296,7 +237,9 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
 
     async def _report(self, stream: AgentStream, message: node_pb2.ConnectRequest) -> None:
         report, node_id = message.report, stream.identity.node_id
-        rejections: list[Rejection] = []
+        before = self._fleet.rejected(node_id)
+        sent_at_s = message.sent_at.seconds + message.sent_at.nanos / 1e9
+        rejections = self._fleet.report_clock(node_id, sent_at_s - time.time())
         if report.HasField("node"):
             facts = convert_nodes.node_facts(report.node)
             rejections += self._fleet.report_node(node_id, facts)
@@ -310,14 +253,9 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         if report.energy:
             used = [convert_nodes.energy(one) for one in report.energy]
             rejections += self._fleet.meters.report(node_id, used, self._clock.now())
-        for refused in rejections:
-            log.warning(
-                "report.refused",
-                node=node_id,
-                field=refused.field,
-                value=refused.value,
-                reason=refused.reason,
-            )
+        told = {(refused.field, refused.value, refused.reason) for refused in rejections}
+        for field, value, reason in sorted(told - before):
+            log.warning("report.refused", node=node_id, field=field, value=value, reason=reason)
         ack = node_pb2.ReportAck(
             seq=message.seq, rejections=[convert_nodes.rejection(one) for one in rejections]
         )

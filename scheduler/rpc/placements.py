@@ -1,23 +1,32 @@
 """Where jobs are, why, and what is known of the world."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 
 import grpc
 
 from scheduler.clock import Clock
-from scheduler.domain.fleet import Node, Site
+from scheduler.domain.fleet import Mark, Node, Site
 from scheduler.domain.job import Job, JobState
 from scheduler.domain.round import PlacementRecord
+from scheduler.domain.validation import Violation
 from scheduler.planning.loop import PlanningLoop
 from scheduler.rpc import convert_jobs, convert_nodes, convert_placements
-from scheduler.rpc.errors import answers, not_found
+from scheduler.rpc.errors import answers, invalid, not_found
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
+from scheduler.state.known import NodeView
 from scheduler.store import Store
 from westward.v1 import placement_pb2, placement_pb2_grpc
 
 ROUNDS_DEFAULT = 20
 ROUNDS_MOST = 1000
+# Callers have no names yet.
+OPERATOR = "operator"
+# Characters of what an operator says of it.
+REASON_MOST = 256
+DEADLINE_MOST_S = 30 * 86400.0
 
 Context = grpc.aio.ServicerContext
 
@@ -99,14 +108,66 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         request: placement_pb2.ListNodesRequest,
         context: Context[placement_pb2.ListNodesRequest, placement_pb2.ListNodesResponse],
     ) -> placement_pb2.ListNodesResponse:
-        busy = self._busy_gpus()
+        busy, attempts = self._busy_gpus(), self._attempts()
         return placement_pb2.ListNodesResponse(
             nodes=[
-                convert_nodes.node_view(view, busy.get(view.node.id, 0))
-                for view in self._fleet.node_views()
-                if not request.cluster or view.node.cluster == request.cluster
+                self._node(view, busy, attempts) for view in self._fleet.node_views(request.cluster)
             ]
         )
+
+    @answers
+    async def CordonNode(
+        self,
+        request: placement_pb2.CordonNodeRequest,
+        context: Context[placement_pb2.CordonNodeRequest, placement_pb2.CordonNodeResponse],
+    ) -> placement_pb2.CordonNodeResponse:
+        mark = Mark(self._clock.now(), OPERATOR, convert_nodes.text(request.reason, REASON_MOST))
+        return placement_pb2.CordonNodeResponse(node=await self._mark(request.node_id, mark))
+
+    @answers
+    async def DrainNode(
+        self,
+        request: placement_pb2.DrainNodeRequest,
+        context: Context[placement_pb2.DrainNodeRequest, placement_pb2.DrainNodeResponse],
+    ) -> placement_pb2.DrainNodeResponse:
+        if not 0 <= request.deadline_s <= DEADLINE_MOST_S:
+            told = f"{request.deadline_s:g} is not 0 to {DEADLINE_MOST_S:g} seconds"
+            raise invalid([Violation("deadline_s", told)])
+        at = self._clock.now()
+        until_at = at + timedelta(seconds=request.deadline_s)
+        reason = convert_nodes.text(request.reason, REASON_MOST)
+        mark = Mark(at, OPERATOR, reason, until_at)
+        return placement_pb2.DrainNodeResponse(node=await self._mark(request.node_id, mark))
+
+    @answers
+    async def UncordonNode(
+        self,
+        request: placement_pb2.UncordonNodeRequest,
+        context: Context[placement_pb2.UncordonNodeRequest, placement_pb2.UncordonNodeResponse],
+    ) -> placement_pb2.UncordonNodeResponse:
+        return placement_pb2.UncordonNodeResponse(node=await self._mark(request.node_id, None))
+
+    async def _mark(self, node_id: str, mark: Mark | None) -> placement_pb2.Node:
+        if not self._fleet.knows(node_id) and node_id not in self._store.marks.all:
+            raise not_found(f"no node {node_id!r} has connected; see `westward nodes`")
+        await self._store.marks.put(node_id, mark)
+        self._fleet.marked()
+        self._loop.trigger("node marked")
+        found = [view for view in self._fleet.node_views() if view.node.id == node_id]
+        if not found:
+            return placement_pb2.Node(id=node_id)
+        return self._node(found[0], self._busy_gpus(), self._attempts())
+
+    def _node(
+        self, view: NodeView, busy: Mapping[str, int], attempts: Mapping[str, int]
+    ) -> placement_pb2.Node:
+        node_id = view.node.id
+        return convert_nodes.node_view(view, busy.get(node_id, 0), attempts.get(node_id, 0))
+
+    def _attempts(self) -> Mapping[str, int]:
+        """How many attempts hold a part of each node."""
+        nodes = [{*job.attempt.nodes} for job in self._live() if job.attempt is not None]
+        return Counter(node_id for held in nodes for node_id in held)
 
     @answers
     async def ListRounds(

@@ -3,16 +3,16 @@
 Lives in memory alone: after a restart every agent reports in full within seconds.
 """
 
-from bisect import insort
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import takewhile
+from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from scheduler.clock import Clock
 from scheduler.domain.fleet import (
     Link,
+    Mark,
     Node,
     NodeHealth,
     NodeLifecycle,
@@ -25,20 +25,24 @@ from scheduler.domain.plausibility import (
     LINK_RANGES,
     NODE_RANGES,
     SITE_RANGES,
+    judge_clock,
     judge_number,
     judge_rtt,
     judge_series,
 )
 from scheduler.domain.series import Series
 from scheduler.state.energy import Meters
+from scheduler.state.known import Cluster, Identity, IdentityTakenError, Known, NodeView
+from scheduler.state.roll import Roll
 
 # In reports missed: silent for longer, a node gets nothing new; for longer still, it is lost.
 SUSPECT_AFTER_REPORTS = 3
 LOST_AFTER_REPORTS = 12
-# Older measurements say nothing about the way as it is now.
-RTT_STALE_S = 60.0
-# A node that was away for so long is taken off the books.
+# A node that was away for so long is taken off the books; they are looked through this often.
 FORGOTTEN_AFTER_S = 7 * 86400.0
+FORGET_EVERY_S = 60.0
+# A refused rival tries again within seconds; for so long after the last try it is shown.
+RIVAL_SHOWN_S = 60.0
 # Without any of these nothing is planned at a site. The cap may be None, but must have been told:
 # one that was not believed must not become no cap at all.
 SITE_FACTS = frozenset(
@@ -53,71 +57,27 @@ SITE_FACTS = frozenset(
 )
 
 
-class IdentityTakenError(Exception):
-    """Two daemons claim one node id, or two heads one cluster, at the same time."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """Who an agent says it is; ``incarnation`` is fresh for each start of the daemon."""
-
-    node_id: str
-    cluster: str
-    head: bool
-    agent_version: str
-    incarnation: str
-
-
-@dataclass(slots=True)
-class _Known:
-    identity: Identity
-    node: Node
-    heard_at_s: float
-    connected: bool = True
-    reported: bool = False
-    rejections: dict[str, Rejection] = field(default_factory=dict)
-    not_serving: str = ""
-    health: NodeHealth = field(default_factory=NodeHealth)
-
-
-@dataclass(slots=True)
-class _KnownSite:
-    facts: dict[str, Any] = field(default_factory=dict)
-    rtt: dict[str, tuple[Rtt, float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class NodeView:
-    """A node as an operator sees it; ages in seconds of real time."""
-
-    node: Node
-    connected: bool
-    silent_s: float
-    rejections: tuple[Rejection, ...]
-    health: NodeHealth = field(default_factory=NodeHealth)
-
-
 class Fleet:
     """Applies reports; answers with nodes and sites as they are believed to be now."""
 
     def __init__(
-        self, clock: Clock, regions: Mapping[str, Region], report_interval_s: float
+        self,
+        clock: Clock,
+        regions: Mapping[str, Region],
+        report_interval_s: float,
+        marks: Mapping[str, Mark] = MappingProxyType({}),
     ) -> None:
+        """``marks`` by node are the operators'; whoever changes them calls ``marked``."""
         self.regions = dict(regions)
         self._clock = clock
+        self._marks = marks
         self._suspect_s = SUSPECT_AFTER_REPORTS * report_interval_s
         self._lost_s = LOST_AFTER_REPORTS * report_interval_s
-        # Those heard last come last.
-        self._known: dict[str, _Known] = {}
-        self._sites: dict[str, _KnownSite] = {}
+        self._known: dict[str, Known] = {}
+        self._clusters: dict[str, Cluster] = {}
+        self._forgot_at_s = clock.monotonic()
         self.meters = Meters()
-        # By cluster, the nodes that have been its head.
-        self._heads: dict[str, dict[str, None]] = defaultdict(dict)
-        # What ``nodes`` answers, and of which nodes it may not hold any more.
-        self._believed: dict[str, Node] = {}
-        self._ids: list[str] = []
-        self._nodes: tuple[Node, ...] = ()
-        self._doubted: set[str] = set()
+        self._roll = Roll()
         # Grows when capacity, sites or links appear or change: what may place a waiting job.
         self.generation = 0
 
@@ -127,50 +87,90 @@ class Fleet:
         Raises:
             IdentityTakenError: another live daemon has this node id, or is this cluster's head.
         """
-        for other in self._known.values():
-            if other.identity.incarnation == identity.incarnation or not other.connected:
-                continue
-            if self._silent_s(other) > self._suspect_s:
-                continue
-            if other.identity.node_id == identity.node_id:
-                raise IdentityTakenError(
-                    f"node_id {identity.node_id!r} is in use by a live agent of cluster "
-                    f"{other.identity.cluster!r}; give each node its own node_id"
-                )
-            if identity.head and other.identity.head and other.node.cluster == identity.cluster:
-                raise IdentityTakenError(
-                    f"cluster {identity.cluster!r} has a live head agent on node "
-                    f"{other.identity.node_id!r}; only one agent of a cluster may be its head"
-                )
         before = self._known.get(identity.node_id)
-        node = Node(
-            id=identity.node_id,
-            cluster=identity.cluster,
-            head=identity.head,
-            accelerator="",
-            gpus=0,
-            cpus=0,
-            memory_gb=0,
-            gpu_power_kw=0,
-            cpu_power_kw=0,
-            agent_version=identity.agent_version,
-        )
-        if before is not None and before.node.cluster == identity.cluster:
+        if before is not None and self._is_rival(before, identity):
+            self._refuse(
+                before,
+                identity,
+                "node_id",
+                f"node_id {identity.node_id!r} is in use by a live agent of cluster "
+                f"{before.identity.cluster!r}; give each node its own node_id",
+            )
+        head = self._head(identity.cluster) if identity.head else None
+        if head is not None and self._is_rival(head, identity):
+            self._refuse(
+                head,
+                identity,
+                "head",
+                f"cluster {identity.cluster!r} has a live head agent on node "
+                f"{head.identity.node_id!r}; only one agent of a cluster may be its head",
+            )
+        self._take_in(identity, before)
+        self._forget()
+        self.generation += 1
+
+    def _is_rival(self, other: Known, identity: Identity) -> bool:
+        if other.identity.incarnation == identity.incarnation or not other.connected:
+            return False
+        return self._silent_s(other) <= self._suspect_s
+
+    def _refuse(self, known: Known, rival: Identity, name: str, why: str) -> None:
+        """Notes the rival beside the one that it would replace, where operators look.
+
+        Raises:
+            IdentityTakenError: always.
+        """
+        claim = f"{rival.node_id} of {rival.cluster}, started as {rival.incarnation[:8]}"
+        told = Rejection(name, claim, "another agent claims it too and is refused", self._now())
+        known.rival = (told, self._clock.monotonic())
+        raise IdentityTakenError(why)
+
+    def _take_in(self, identity: Identity, before: Known | None) -> None:
+        """What the node has told stays believed, unless it has moved to another cluster."""
+        if before is not None and before.node.cluster != identity.cluster:
+            self._drop(before)
+            before = None
+        if before is not None:
             node = replace(before.node, head=identity.head, agent_version=identity.agent_version)
         else:
-            before = None
-        self._known[identity.node_id] = _Known(
+            node = Node(
+                id=identity.node_id,
+                cluster=identity.cluster,
+                head=identity.head,
+                accelerator="",
+                gpus=0,
+                cpus=0,
+                memory_gb=0,
+                gpu_power_kw=0,
+                cpu_power_kw=0,
+                agent_version=identity.agent_version,
+            )
+        known = Known(
             identity,
             node,
             self._clock.monotonic(),
             reported=before is not None and before.reported,
         )
-        self._heard_last(identity.node_id)
-        self._doubted.add(identity.node_id)
+        self._known[identity.node_id] = known
+        self._roll.heard(identity.node_id)
+        self._roll.doubt(identity.node_id)
+        cluster = self._cluster(identity.cluster)
+        cluster.nodes[identity.node_id] = known
+        cluster.heads.pop(identity.node_id, None)
         if identity.head:
-            self._heads[identity.cluster][identity.node_id] = None
-        self._forget()
+            cluster.heads[identity.node_id] = known
+
+    def _cluster(self, name: str) -> Cluster:
+        return self._clusters.setdefault(name, Cluster())
+
+    def marked(self) -> None:
+        """Notes that an operator has changed a mark: there may be more room, or less."""
+        self._roll.doubt_all()
         self.generation += 1
+
+    def knows(self, node_id: str) -> bool:
+        """Whether a node has connected within the last days."""
+        return node_id in self._known
 
     def speaks(self, identity: Identity) -> bool:
         """Whether no newer stream of the node has taken this one's place."""
@@ -186,37 +186,39 @@ class Fleet:
         """Notes that a stream has ended, unless a newer one of the node has taken its place."""
         if self.speaks(identity):
             self._known[identity.node_id].connected = False
-            self._doubted.add(identity.node_id)
+            self._roll.doubt(identity.node_id)
             self.generation += 1
 
     def heard(self, node_id: str) -> None:
         """Notes that a message has arrived."""
         self._known[node_id].heard_at_s = self._clock.monotonic()
-        self._heard_last(node_id)
-        known = self._believed.get(node_id)
-        if known is not None and known.lifecycle is not NodeLifecycle.READY:
-            self._doubted.add(node_id)
+        self._roll.heard(node_id)
+
+    def report_clock(self, node_id: str, ahead_s: float) -> list[Rejection]:
+        """Applies how far a node's clock is ahead of ours."""
+        objection = judge_clock(ahead_s, self._now())
+        rejections = [objection] if objection else []
+        self._known[node_id].remember(("clock",), rejections)
+        return rejections
 
     def report_node(self, node_id: str, facts: Mapping[str, Any]) -> list[Rejection]:
         """Applies what a node says of itself: names and values of ``Node`` fields."""
         known = self._known[node_id]
-        at = self._clock.now()
         rejections: list[Rejection] = []
-        believed: dict[str, Any] = {}
+        news: dict[str, Any] = {}
         for name, value in facts.items():
             allowed = NODE_RANGES.get(name)
-            objection = judge_number(name, value, allowed, at) if allowed else None
-            if objection:
-                rejections.append(objection)
-            else:
-                believed[name] = value
-        after = replace(known.node, **believed)
-        if not known.reported or replace(after, cpu_load=known.node.cpu_load) != known.node:
+            if allowed and allowed.objection(value):
+                rejections += filter(None, [judge_number(name, value, allowed, self._now())])
+            elif getattr(known.node, name) != value:
+                news[name] = value
+        if not known.reported or news.keys() - {"cpu_load"}:
             self.generation += 1
-            self._doubted.add(node_id)
-        known.node = after
+            self._roll.doubt(node_id)
+        if news:
+            known.node = replace(known.node, **news)
         known.reported = True
-        _remember(known, facts, rejections)
+        known.remember(facts, rejections)
         return rejections
 
     def report_health(self, node_id: str, health: NodeHealth) -> None:
@@ -230,11 +232,11 @@ class Fleet:
     def report_site(self, node_id: str, facts: Mapping[str, Any]) -> list[Rejection]:
         """Applies what a head agent says of its cluster: names and values of ``Site`` fields."""
         known = self._known[node_id]
-        at = self._clock.now()
+        at = self._now()
         if not known.identity.head:
             return [Rejection("site", known.node.id, "only a cluster's head agent reports it", at)]
         rejections: list[Rejection] = []
-        site = self._sites.setdefault(known.node.cluster, _KnownSite())
+        site = self._cluster(known.node.cluster)
         for name, value in facts.items():
             objection: Rejection | None = None
             if isinstance(value, Series):
@@ -249,15 +251,15 @@ class Fleet:
             else:
                 self.generation += name not in site.facts
                 site.facts[name] = value
-        _remember(known, facts, rejections)
+        known.remember(facts, rejections)
         return rejections
 
     def report_rtt(self, node_id: str, measured: Iterable[Rtt]) -> list[Rejection]:
         """Applies round-trip times measured from a node for its whole cluster."""
         known = self._known[node_id]
-        at = self._clock.now()
+        at = self._now()
         rejections: list[Rejection] = []
-        site = self._sites.setdefault(known.node.cluster, _KnownSite())
+        ways = self._cluster(known.node.cluster).ways
         for rtt in measured:
             objection = judge_rtt(rtt, at)
             if objection is None and rtt.region not in self.regions:
@@ -265,66 +267,69 @@ class Fleet:
             if objection:
                 rejections.append(objection)
             else:
-                self.generation += rtt.region not in site.rtt
-                site.rtt[rtt.region] = (rtt, self._clock.monotonic())
-        _remember(known, ("rtt",), rejections)
+                self.generation += ways.told(node_id, rtt, self._clock.monotonic())
+        known.remember(("rtt",), rejections)
         return rejections
 
     def nodes(self) -> tuple[Node, ...]:
-        """All nodes that have reported, with their lifecycle as of now, by id.
+        """All nodes that have reported, with their lifecycle as of now, by id; the same tuple as
+        before while nothing but their load has changed."""
 
-        The same objects, and the same tuple, as before while nothing has changed; how busy a host
-        is (``cpu_load``) is as of its last other change.
-        """
-        silent = takewhile(
-            lambda node_id: self._silent_s(self._known[node_id]) > self._suspect_s, self._known
-        )
-        self._doubted.update(silent)
-        changed = [node_id for node_id in self._doubted if self._believe(node_id)]
-        self._doubted.clear()
-        if changed:
-            self._nodes = tuple(self._believed[node_id] for node_id in self._ids)
-        return self._nodes
+        def is_silent(node_id: str) -> bool:
+            return self._silent_s(self._known[node_id]) > self._suspect_s
+
+        def believe(node_id: str) -> Node | None:
+            known = self._known.get(node_id)
+            if known is None or not known.reported:
+                return None
+            return replace(known.node, lifecycle=self._lifecycle(known))
+
+        return self._roll.nodes(is_silent, believe)
 
     def takes_work(self, node_id: str) -> bool:
-        """Whether a node has reported and is not silent for long."""
+        """Whether a node has reported, is not silent for long, and may be given work."""
         known = self._known.get(node_id)
-        if known is None or not known.reported:
-            return False
-        return self._lifecycle(known) is NodeLifecycle.READY
+        return known is not None and self._lifecycle(known) is NodeLifecycle.READY
 
-    def node_views(self) -> tuple[NodeView, ...]:
-        """All nodes that ever connected, for operators."""
-        return tuple(
-            NodeView(
-                replace(known.node, lifecycle=self._lifecycle(known)),
-                known.connected,
-                self._silent_s(known),
-                tuple(known.rejections.values()),
-                known.health,
-            )
-            for _, known in sorted(self._known.items())
+    def node_views(self, cluster: str = "") -> tuple[NodeView, ...]:
+        """All nodes that ever connected, or those of one cluster, for operators; by id."""
+        if cluster:
+            found = self._clusters[cluster].nodes if cluster in self._clusters else {}
+        else:
+            found = self._known
+        return tuple(self._view(known) for _, known in sorted(found.items()))
+
+    def _view(self, known: Known) -> NodeView:
+        rejections = tuple(known.rejections.values())
+        if known.rival and self._clock.monotonic() - known.rival[1] <= RIVAL_SHOWN_S:
+            rejections = (known.rival[0], *rejections)
+        return NodeView(
+            replace(known.node, lifecycle=self._lifecycle(known)),
+            known.connected,
+            self._silent_s(known),
+            rejections,
+            known.health,
+            self._marks.get(known.node.id),
         )
+
+    def rejected(self, node_id: str) -> frozenset[tuple[str, str, str]]:
+        """What of a node is not believed at present: field, value and reason."""
+        known = self._known[node_id]
+        return frozenset((r.field, r.value, r.reason) for r in known.rejections.values())
 
     def sites(self) -> dict[str, Site]:
         """All clusters whose head has told all that a plan needs."""
         sites: dict[str, Site] = {}
-        for cluster, known in sorted(self._sites.items()):
-            facts = known.facts
-            if not facts.keys() >= SITE_FACTS:
+        for cluster, known in sorted(self._clusters.items()):
+            if not known.facts.keys() >= SITE_FACTS:
                 continue
-            fresh = {
-                region: rtt
-                for region, (rtt, at_s) in known.rtt.items()
-                if self._clock.monotonic() - at_s <= RTT_STALE_S
-            }
             head = self._head(cluster)
             sites[cluster] = Site(
                 cluster=cluster,
-                rtt=fresh,
+                rtt=known.ways.believed(self._clock.monotonic()),
                 reachable=self.reachable(cluster),
                 not_serving=head.not_serving if head else "",
-                **facts,
+                **known.facts,
             )
         return sites
 
@@ -334,12 +339,12 @@ class Fleet:
         Raises:
             KeyError: never measured.
         """
-        return self._clock.monotonic() - self._sites[cluster].rtt[region][1]
+        return self._clock.monotonic() - self._clusters[cluster].ways.newest_s(region)
 
     def reachable(self, cluster: str) -> bool:
         """The cluster's head agent is connected and not silent for long."""
         head = self._head(cluster)
-        return head is not None and self._lifecycle(head) is NodeLifecycle.READY
+        return head is not None and self._contact(head) is NodeLifecycle.READY
 
     def report_serving(self, node_id: str, not_serving: str) -> None:
         """Applies what a head agent says of whether its cluster can start anything."""
@@ -364,54 +369,54 @@ class Fleet:
 
     def place_names(self) -> frozenset[str]:
         """Every cluster and province that a job may name."""
-        clusters = {known.node.cluster for known in self._known.values()}
-        provinces = {site.facts.get("province", "") for site in self._sites.values()}
+        clusters = {name for name, cluster in self._clusters.items() if cluster.nodes}
+        provinces = {site.facts.get("province", "") for site in self._clusters.values()}
         return frozenset(clusters | provinces - {""})
 
     def _forget(self) -> None:
-        gone = [
-            node_id
-            for node_id, known in self._known.items()
-            if not known.connected and self._silent_s(known) > FORGOTTEN_AFTER_S
-        ]
-        for node_id in gone:
-            del self._known[node_id]
-            self._doubted.add(node_id)
+        if self._clock.monotonic() - self._forgot_at_s < FORGET_EVERY_S:
+            return
+        self._forgot_at_s = self._clock.monotonic()
+        for known in list(self._known.values()):
+            if not known.connected and self._silent_s(known) > FORGOTTEN_AFTER_S:
+                self._drop(known)
 
-    def _heard_last(self, node_id: str) -> None:
-        self._known[node_id] = self._known.pop(node_id)
+    def _drop(self, known: Known) -> None:
+        del self._known[known.node.id]
+        self._roll.forget(known.node.id)
+        cluster = self._clusters[known.node.cluster]
+        del cluster.nodes[known.node.id]
+        cluster.heads.pop(known.node.id, None)
 
-    def _believe(self, node_id: str) -> bool:
-        """Looks at a node anew; returns whether anything but its load has changed."""
-        known, before = self._known.get(node_id), self._believed.get(node_id)
-        if known is None or not known.reported:
-            if before is not None:
-                del self._believed[node_id]
-                self._ids.remove(node_id)
-            return before is not None
-        now = replace(known.node, lifecycle=self._lifecycle(known))
-        if before is None:
-            insort(self._ids, node_id)
-        elif replace(now, cpu_load=before.cpu_load) == before:
-            return False
-        self._believed[node_id] = now
-        return True
-
-    def _head(self, cluster: str) -> _Known | None:
-        known = [self._known[n] for n in self._heads.get(cluster, ()) if n in self._known]
-        heads = [k for k in known if k.node.cluster == cluster and k.identity.head]
+    def _head(self, cluster: str) -> Known | None:
+        found = self._clusters.get(cluster)
+        heads = found.heads.values() if found else ()
         return max(heads, key=lambda k: k.heard_at_s, default=None)
 
-    def _silent_s(self, known: _Known) -> float:
+    def _silent_s(self, known: Known) -> float:
         return self._clock.monotonic() - known.heard_at_s
 
-    def _lifecycle(self, known: _Known) -> NodeLifecycle:
+    def _now(self) -> datetime:
+        return self._clock.now()
+
+    def _contact(self, known: Known) -> NodeLifecycle:
+        """What its silence makes of a node."""
         silent_s = self._silent_s(known)
         if silent_s > self._lost_s:
             return NodeLifecycle.LOST
         if not known.connected or silent_s > self._suspect_s:
             return NodeLifecycle.SUSPECT
         return NodeLifecycle.READY
+
+    def _lifecycle(self, known: Known) -> NodeLifecycle:
+        """That, and what is wished of it: a silent one is of no use whatever is wished."""
+        contact = self._contact(known)
+        if contact is not NodeLifecycle.READY:
+            return contact
+        if not known.reported:
+            return NodeLifecycle.JOINING
+        mark = self._marks.get(known.node.id)
+        return contact if mark is None else mark.lifecycle
 
 
 def _believed_links(links: Iterable[Link], at: Any) -> tuple[tuple[Link, ...], list[Rejection]]:
@@ -431,12 +436,3 @@ def _believed_links(links: Iterable[Link], at: Any) -> tuple[tuple[Link, ...], l
         if not objections:
             believed.append(link)
     return tuple(believed), rejections
-
-
-def _remember(known: _Known, told: Iterable[str], rejections: list[Rejection]) -> None:
-    """A field's rejection stands until the field is told again."""
-    for name in told:
-        for key in [k for k in known.rejections if k == name or k.startswith(f"{name}[")]:
-            del known.rejections[key]
-    for rejection in rejections:
-        known.rejections[rejection.field] = rejection

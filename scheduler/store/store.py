@@ -10,6 +10,7 @@ from scheduler.store.database import Database, open_database
 from scheduler.store.heads import HeadStore
 from scheduler.store.jobs import JobStore
 from scheduler.store.logs import LogStore
+from scheduler.store.marks import MarkStore
 from scheduler.store.rounds import RoundStore
 
 
@@ -27,6 +28,7 @@ class Store:
     blobs: BlobStore
     logs: LogStore
     heads: HeadStore
+    marks: MarkStore
 
     @classmethod
     async def open(cls, url: str) -> "Store":
@@ -47,8 +49,10 @@ class Store:
             BlobStore(database),
             LogStore(database),
             HeadStore(database),
+            MarkStore(database),
         )
         await store.heads.load()
+        await store.marks.load()
         await store.rounds.load()
         await store.blobs.clean()
         return store

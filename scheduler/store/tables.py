@@ -236,6 +236,17 @@ class HeadRow(SQLModel, table=True):
     node_id: str
 
 
+class NodeMarkRow(SQLModel, table=True):
+    """An operator's wish that a node gets nothing new."""
+
+    __tablename__ = "node_marks"
+    node_id: str = Field(primary_key=True)
+    at: datetime = Field(sa_type=UtcDateTime)
+    actor: str
+    reason: str
+    drain_until_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
 def _table(name: str) -> Table:
     return SQLModel.metadata.tables[name]
 
@@ -251,3 +262,4 @@ LOG_STREAMS = _table("log_streams")
 LOG_PIECES = _table("log_pieces")
 LEADERSHIP = _table("leadership")
 HEADS = _table("heads")
+NODE_MARKS = _table("node_marks")

@@ -385,6 +385,13 @@ def nodes() -> placement_pb2.ListNodesResponse:
                     )
                 ],
             ),
+            placement_pb2.Node(
+                id="qy-3", cluster="qingyang", facts=facts, silent_s=0.4, gpus_busy=4, attempts=1,
+                lifecycle=placement_pb2.NODE_LIFECYCLE_DRAINING, agent_version="0.1.0",
+                mark=placement_pb2.NodeMark(
+                    actor="operator", reason="fan", at=stamp(0), drain_until_at=stamp(120)
+                ),
+            ),
         ]
     )  # fmt: skip
 

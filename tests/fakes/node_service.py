@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -12,15 +12,15 @@ import grpc
 from agents.waiting import wait
 from westward.v1 import node_pb2, node_pb2_grpc
 
-REAL_AT = datetime(2026, 6, 1, 4, 0, tzinfo=UTC)
-CLOCK_AT = datetime(2026, 6, 2, 4, 0, tzinfo=UTC)
+# The power clock of this scheduler shows another time than the clock on the wall.
+CLOCK_AHEAD = timedelta(days=1)
 
 
 def welcome(gateways: dict[str, str] | None = None, **changes: Any) -> node_pb2.Welcome:
     message = node_pb2.Welcome(report_interval_s=0.1, slot_s=900.0, horizon_s=86400.0)
     message.power_clock.speedup = 1.0
-    message.power_clock.real_at.FromDatetime(REAL_AT)
-    message.power_clock.clock_at.FromDatetime(CLOCK_AT)
+    message.power_clock.real_at.GetCurrentTime()
+    message.power_clock.clock_at.FromDatetime(datetime.now(UTC) + CLOCK_AHEAD)
     for region, address in (gateways or {}).items():
         message.gateways.add(region=region, address=address)
     for name, value in changes.items():

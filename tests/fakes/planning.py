@@ -21,8 +21,9 @@ from scheduler.planning.front import Front
 from scheduler.planning.loop import PlanningLoop
 from scheduler.planning.maker import RoundMaker
 from scheduler.planning.messages import Ask, Changes, Decided, Part
-from scheduler.state.fleet import Fleet, Identity
+from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
+from scheduler.state.known import Identity
 from scheduler.store import Store
 from tests.fakes.clock import ManualClock
 from tests.fakes.jobs import a_spec, opened
@@ -196,7 +197,7 @@ async def desk(
     clock = clock or ManualClock()
     config = SchedulerConfig(round_interval_s=round_interval_s)
     async with opened(folder, clock) as (store, book):
-        fleet = Fleet(clock, {"shanghai": REGION}, config.report_interval_s)
+        fleet = Fleet(clock, {"shanghai": REGION}, config.report_interval_s, store.marks.all)
 
         planner = Played()
         loop = PlanningLoop(

@@ -81,6 +81,7 @@ class ConnectResponse(_message.Message):
     DESIRED_FIELD_NUMBER: _builtins.int
     WORKING_DIR_CHUNK_FIELD_NUMBER: _builtins.int
     LOG_ACK_FIELD_NUMBER: _builtins.int
+    PROBE_DUTY_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     @_builtins.property
     def sent_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -96,6 +97,8 @@ class ConnectResponse(_message.Message):
     def working_dir_chunk(self) -> Global___WorkingDirChunk: ...
     @_builtins.property
     def log_ack(self) -> Global___LogAck: ...
+    @_builtins.property
+    def probe_duty(self) -> Global___ProbeDuty: ...
     def __init__(
         self,
         *,
@@ -106,12 +109,13 @@ class ConnectResponse(_message.Message):
         desired: Global___DesiredState | None = ...,
         working_dir_chunk: Global___WorkingDirChunk | None = ...,
         log_ack: Global___LogAck | None = ...,
+        probe_duty: Global___ProbeDuty | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "desired", b"desired", "log_ack", b"log_ack", "report_ack", b"report_ack", "sent_at", b"sent_at", "welcome", b"welcome", "working_dir_chunk", b"working_dir_chunk"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "desired", b"desired", "log_ack", b"log_ack", "probe_duty", b"probe_duty", "report_ack", b"report_ack", "sent_at", b"sent_at", "welcome", b"welcome", "working_dir_chunk", b"working_dir_chunk"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "desired", b"desired", "log_ack", b"log_ack", "report_ack", b"report_ack", "sent_at", b"sent_at", "seq", b"seq", "welcome", b"welcome", "working_dir_chunk", b"working_dir_chunk"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "desired", b"desired", "log_ack", b"log_ack", "probe_duty", b"probe_duty", "report_ack", b"report_ack", "sent_at", b"sent_at", "seq", b"seq", "welcome", b"welcome", "working_dir_chunk", b"working_dir_chunk"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "report_ack", "desired", "working_dir_chunk", "log_ack"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["welcome", "report_ack", "desired", "working_dir_chunk", "log_ack", "probe_duty"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -206,6 +210,30 @@ class Gateway(_message.Message):
 Global___Gateway: _TypeAlias = Gateway  # noqa: Y015
 
 @_typing.final
+class ProbeDuty(_message.Message):
+    """The gateways that this agent measures the way to, for its whole cluster, from now on: all that it
+    does not name are left to others. Agents of one cluster share the work.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gateway]: ...
+    def __init__(
+        self,
+        *,
+        gateways: _abc.Iterable[Global___Gateway] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateways", b"gateways"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProbeDuty: _TypeAlias = ProbeDuty  # noqa: Y015
+
+@_typing.final
 class Welcome(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -222,7 +250,9 @@ class Welcome(_message.Message):
     @_builtins.property
     def power_clock(self) -> Global___PowerClock: ...
     @_builtins.property
-    def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gateway]: ...
+    def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___Gateway]:
+        """Its first ProbeDuty."""
+
     def __init__(
         self,
         *,
@@ -612,13 +642,22 @@ class RttFacts(_message.Message):
     P99_MS_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
+    JITTER_MS_FIELD_NUMBER: _builtins.int
+    CONNECT_MS_FIELD_NUMBER: _builtins.int
+    LOSS_SAMPLES_FIELD_NUMBER: _builtins.int
     region: _builtins.str
     p50_ms: _builtins.float
     p95_ms: _builtins.float
     p99_ms: _builtins.float
     loss: _builtins.float
-    """Share of probes without an answer, 0 to 1."""
+    """Share of loss_samples probes without an answer, 0 to 1."""
     samples: _builtins.int
+    """Behind the percentiles."""
+    jitter_ms: _builtins.float
+    """Mean change from one round trip to the next."""
+    connect_ms: _builtins.float
+    """Median time that a TCP connection takes; unset where none was tried or made."""
+    loss_samples: _builtins.int
     def __init__(
         self,
         *,
@@ -628,12 +667,17 @@ class RttFacts(_message.Message):
         p99_ms: _builtins.float = ...,
         loss: _builtins.float = ...,
         samples: _builtins.int = ...,
+        jitter_ms: _builtins.float = ...,
+        connect_ms: _builtins.float | None = ...,
+        loss_samples: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_connect_ms", b"_connect_ms", "connect_ms", b"connect_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["loss", b"loss", "p50_ms", b"p50_ms", "p95_ms", b"p95_ms", "p99_ms", b"p99_ms", "region", b"region", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_connect_ms", b"_connect_ms", "connect_ms", b"connect_ms", "jitter_ms", b"jitter_ms", "loss", b"loss", "loss_samples", b"loss_samples", "p50_ms", b"p50_ms", "p95_ms", b"p95_ms", "p99_ms", b"p99_ms", "region", b"region", "samples", b"samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__connect_ms: _TypeAlias = _typing.Literal["connect_ms"]  # noqa: Y015
+    _WhichOneofArgType__connect_ms: _TypeAlias = _typing.Literal["_connect_ms", b"_connect_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__connect_ms) -> _WhichOneofReturnType__connect_ms | None: ...
 
 Global___RttFacts: _TypeAlias = RttFacts  # noqa: Y015
 

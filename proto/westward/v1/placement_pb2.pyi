@@ -58,6 +58,12 @@ class _NodeLifecycleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NodeLif
     NODE_LIFECYCLE_SUSPECT: _NodeLifecycle.ValueType  # 2
     """Silent for longer than a few reports; gets no new work."""
     NODE_LIFECYCLE_LOST: _NodeLifecycle.ValueType  # 3
+    NODE_LIFECYCLE_JOINING: _NodeLifecycle.ValueType  # 4
+    """Connected, but it has not told what it has."""
+    NODE_LIFECYCLE_CORDONED: _NodeLifecycle.ValueType  # 5
+    """An operator's wish: what runs goes on, nothing new starts."""
+    NODE_LIFECYCLE_DRAINING: _NodeLifecycle.ValueType  # 6
+    """And what runs is to leave."""
 
 class NodeLifecycle(_NodeLifecycle, metaclass=_NodeLifecycleEnumTypeWrapper): ...
 
@@ -66,6 +72,12 @@ NODE_LIFECYCLE_READY: NodeLifecycle.ValueType  # 1
 NODE_LIFECYCLE_SUSPECT: NodeLifecycle.ValueType  # 2
 """Silent for longer than a few reports; gets no new work."""
 NODE_LIFECYCLE_LOST: NodeLifecycle.ValueType  # 3
+NODE_LIFECYCLE_JOINING: NodeLifecycle.ValueType  # 4
+"""Connected, but it has not told what it has."""
+NODE_LIFECYCLE_CORDONED: NodeLifecycle.ValueType  # 5
+"""An operator's wish: what runs goes on, nothing new starts."""
+NODE_LIFECYCLE_DRAINING: NodeLifecycle.ValueType  # 6
+"""And what runs is to leave."""
 Global___NodeLifecycle: _TypeAlias = NodeLifecycle  # noqa: Y015
 
 @_typing.final
@@ -665,6 +677,8 @@ class Node(_message.Message):
     SILENT_S_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     REJECTIONS_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    MARK_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     cluster: _builtins.str
     head: _builtins.bool
@@ -672,11 +686,17 @@ class Node(_message.Message):
     gpus_busy: _builtins.int
     silent_s: _builtins.float
     agent_version: _builtins.str
+    attempts: _builtins.int
+    """Attempts that hold a part of it."""
     @_builtins.property
     def facts(self) -> _node_pb2.NodeFacts: ...
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[_node_pb2.FieldRejection]:
         """Fields of its last reports that were not believed."""
+
+    @_builtins.property
+    def mark(self) -> Global___NodeMark:
+        """What an operator wishes of it; unset for nothing."""
 
     def __init__(
         self,
@@ -690,14 +710,178 @@ class Node(_message.Message):
         silent_s: _builtins.float = ...,
         agent_version: _builtins.str = ...,
         rejections: _abc.Iterable[_node_pb2.FieldRejection] | None = ...,
+        attempts: _builtins.int = ...,
+        mark: Global___NodeMark | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts", "mark", b"mark"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "cluster", b"cluster", "facts", b"facts", "gpus_busy", b"gpus_busy", "head", b"head", "id", b"id", "lifecycle", b"lifecycle", "rejections", b"rejections", "silent_s", b"silent_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "attempts", b"attempts", "cluster", b"cluster", "facts", b"facts", "gpus_busy", b"gpus_busy", "head", b"head", "id", b"id", "lifecycle", b"lifecycle", "mark", b"mark", "rejections", b"rejections", "silent_s", b"silent_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Node: _TypeAlias = Node  # noqa: Y015
+
+@_typing.final
+class NodeMark(_message.Message):
+    """An operator's wish that a node gets nothing new."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    DRAIN_UNTIL_AT_FIELD_NUMBER: _builtins.int
+    actor: _builtins.str
+    reason: _builtins.str
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def drain_until_at(self) -> _timestamp_pb2.Timestamp:
+        """Set while it is drained: what runs is to have left by then."""
+
+    def __init__(
+        self,
+        *,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        drain_until_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "drain_until_at", b"drain_until_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "at", b"at", "drain_until_at", b"drain_until_at", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NodeMark: _TypeAlias = NodeMark  # noqa: Y015
+
+@_typing.final
+class CordonNodeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    reason: _builtins.str
+    """For people; kept with the mark."""
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node_id", b"node_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonNodeRequest: _TypeAlias = CordonNodeRequest  # noqa: Y015
+
+@_typing.final
+class CordonNodeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def node(self) -> Global___Node: ...
+    def __init__(
+        self,
+        *,
+        node: Global___Node | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CordonNodeResponse: _TypeAlias = CordonNodeResponse  # noqa: Y015
+
+@_typing.final
+class DrainNodeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DEADLINE_S_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    reason: _builtins.str
+    deadline_s: _builtins.float
+    """Seconds of the power clock that what cannot be resumed elsewhere may still run; 0 stops all now."""
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        deadline_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline_s", b"deadline_s", "node_id", b"node_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainNodeRequest: _TypeAlias = DrainNodeRequest  # noqa: Y015
+
+@_typing.final
+class DrainNodeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def node(self) -> Global___Node: ...
+    def __init__(
+        self,
+        *,
+        node: Global___Node | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrainNodeResponse: _TypeAlias = DrainNodeResponse  # noqa: Y015
+
+@_typing.final
+class UncordonNodeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UncordonNodeRequest: _TypeAlias = UncordonNodeRequest  # noqa: Y015
+
+@_typing.final
+class UncordonNodeResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def node(self) -> Global___Node: ...
+    def __init__(
+        self,
+        *,
+        node: Global___Node | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UncordonNodeResponse: _TypeAlias = UncordonNodeResponse  # noqa: Y015
 
 @_typing.final
 class ListNodesRequest(_message.Message):

@@ -54,6 +54,21 @@ class PlacementServiceStub:
                 request_serializer=westward_dot_v1_dot_placement__pb2.ListNodesRequest.SerializeToString,
                 response_deserializer=westward_dot_v1_dot_placement__pb2.ListNodesResponse.FromString,
                 _registered_method=True)
+        self.CordonNode = channel.unary_unary(
+                '/westward.v1.PlacementService/CordonNode',
+                request_serializer=westward_dot_v1_dot_placement__pb2.CordonNodeRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_placement__pb2.CordonNodeResponse.FromString,
+                _registered_method=True)
+        self.DrainNode = channel.unary_unary(
+                '/westward.v1.PlacementService/DrainNode',
+                request_serializer=westward_dot_v1_dot_placement__pb2.DrainNodeRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_placement__pb2.DrainNodeResponse.FromString,
+                _registered_method=True)
+        self.UncordonNode = channel.unary_unary(
+                '/westward.v1.PlacementService/UncordonNode',
+                request_serializer=westward_dot_v1_dot_placement__pb2.UncordonNodeRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_placement__pb2.UncordonNodeResponse.FromString,
+                _registered_method=True)
         self.ListRounds = channel.unary_unary(
                 '/westward.v1.PlacementService/ListRounds',
                 request_serializer=westward_dot_v1_dot_placement__pb2.ListRoundsRequest.SerializeToString,
@@ -95,6 +110,27 @@ class PlacementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CordonNode(self, request, context):
+        """The node gets nothing new; what runs there goes on. Asking again is no error; a drain ends.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainNode(self, request, context):
+        """And what runs there leaves: interruptible attempts are stopped at once and go on elsewhere, others
+        may finish until the deadline.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UncordonNode(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRounds(self, request, context):
         """Planning rounds, newest first.
         """
@@ -131,6 +167,21 @@ def add_PlacementServiceServicer_to_server(servicer, server):
                     servicer.ListNodes,
                     request_deserializer=westward_dot_v1_dot_placement__pb2.ListNodesRequest.FromString,
                     response_serializer=westward_dot_v1_dot_placement__pb2.ListNodesResponse.SerializeToString,
+            ),
+            'CordonNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.CordonNode,
+                    request_deserializer=westward_dot_v1_dot_placement__pb2.CordonNodeRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_placement__pb2.CordonNodeResponse.SerializeToString,
+            ),
+            'DrainNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainNode,
+                    request_deserializer=westward_dot_v1_dot_placement__pb2.DrainNodeRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_placement__pb2.DrainNodeResponse.SerializeToString,
+            ),
+            'UncordonNode': grpc.unary_unary_rpc_method_handler(
+                    servicer.UncordonNode,
+                    request_deserializer=westward_dot_v1_dot_placement__pb2.UncordonNodeRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_placement__pb2.UncordonNodeResponse.SerializeToString,
             ),
             'ListRounds': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRounds,
@@ -251,6 +302,87 @@ class PlacementService:
             '/westward.v1.PlacementService/ListNodes',
             westward_dot_v1_dot_placement__pb2.ListNodesRequest.SerializeToString,
             westward_dot_v1_dot_placement__pb2.ListNodesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CordonNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/westward.v1.PlacementService/CordonNode',
+            westward_dot_v1_dot_placement__pb2.CordonNodeRequest.SerializeToString,
+            westward_dot_v1_dot_placement__pb2.CordonNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/westward.v1.PlacementService/DrainNode',
+            westward_dot_v1_dot_placement__pb2.DrainNodeRequest.SerializeToString,
+            westward_dot_v1_dot_placement__pb2.DrainNodeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UncordonNode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/westward.v1.PlacementService/UncordonNode',
+            westward_dot_v1_dot_placement__pb2.UncordonNodeRequest.SerializeToString,
+            westward_dot_v1_dot_placement__pb2.UncordonNodeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,13 @@ class PlacementServiceStub:
     """Committed placements, and planned ones of pending jobs."""
     ListClusters: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ListClustersRequest, _placement_pb2.ListClustersResponse]
     ListNodes: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ListNodesRequest, _placement_pb2.ListNodesResponse]
+    CordonNode: _grpc.UnaryUnaryMultiCallable[_placement_pb2.CordonNodeRequest, _placement_pb2.CordonNodeResponse]
+    """The node gets nothing new; what runs there goes on. Asking again is no error; a drain ends."""
+    DrainNode: _grpc.UnaryUnaryMultiCallable[_placement_pb2.DrainNodeRequest, _placement_pb2.DrainNodeResponse]
+    """And what runs there leaves: interruptible attempts are stopped at once and go on elsewhere, others
+    may finish until the deadline.
+    """
+    UncordonNode: _grpc.UnaryUnaryMultiCallable[_placement_pb2.UncordonNodeRequest, _placement_pb2.UncordonNodeResponse]
     ListRounds: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ListRoundsRequest, _placement_pb2.ListRoundsResponse]
     """Planning rounds, newest first."""
     ExportRound: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ExportRoundRequest, _placement_pb2.ExportRoundResponse]
@@ -51,6 +58,13 @@ class PlacementServiceAsyncStub(PlacementServiceStub):
     """Committed placements, and planned ones of pending jobs."""
     ListClusters: _aio.UnaryUnaryMultiCallable[_placement_pb2.ListClustersRequest, _placement_pb2.ListClustersResponse]  # type: ignore[assignment]
     ListNodes: _aio.UnaryUnaryMultiCallable[_placement_pb2.ListNodesRequest, _placement_pb2.ListNodesResponse]  # type: ignore[assignment]
+    CordonNode: _aio.UnaryUnaryMultiCallable[_placement_pb2.CordonNodeRequest, _placement_pb2.CordonNodeResponse]  # type: ignore[assignment]
+    """The node gets nothing new; what runs there goes on. Asking again is no error; a drain ends."""
+    DrainNode: _aio.UnaryUnaryMultiCallable[_placement_pb2.DrainNodeRequest, _placement_pb2.DrainNodeResponse]  # type: ignore[assignment]
+    """And what runs there leaves: interruptible attempts are stopped at once and go on elsewhere, others
+    may finish until the deadline.
+    """
+    UncordonNode: _aio.UnaryUnaryMultiCallable[_placement_pb2.UncordonNodeRequest, _placement_pb2.UncordonNodeResponse]  # type: ignore[assignment]
     ListRounds: _aio.UnaryUnaryMultiCallable[_placement_pb2.ListRoundsRequest, _placement_pb2.ListRoundsResponse]  # type: ignore[assignment]
     """Planning rounds, newest first."""
     ExportRound: _aio.UnaryUnaryMultiCallable[_placement_pb2.ExportRoundRequest, _placement_pb2.ExportRoundResponse]  # type: ignore[assignment]
@@ -86,6 +100,31 @@ class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _placement_pb2.ListNodesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_placement_pb2.ListNodesResponse, _abc.Awaitable[_placement_pb2.ListNodesResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CordonNode(
+        self,
+        request: _placement_pb2.CordonNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_pb2.CordonNodeResponse, _abc.Awaitable[_placement_pb2.CordonNodeResponse]]:
+        """The node gets nothing new; what runs there goes on. Asking again is no error; a drain ends."""
+
+    @_abc_1.abstractmethod
+    def DrainNode(
+        self,
+        request: _placement_pb2.DrainNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_pb2.DrainNodeResponse, _abc.Awaitable[_placement_pb2.DrainNodeResponse]]:
+        """And what runs there leaves: interruptible attempts are stopped at once and go on elsewhere, others
+        may finish until the deadline.
+        """
+
+    @_abc_1.abstractmethod
+    def UncordonNode(
+        self,
+        request: _placement_pb2.UncordonNodeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_pb2.UncordonNodeResponse, _abc.Awaitable[_placement_pb2.UncordonNodeResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListRounds(

@@ -99,7 +99,8 @@ def _link(link: placement_pb2.RegionLink, *, wide: bool) -> str:
     if not wide:
         return text
     loss = f", loss {link.rtt.loss * 100:.1f} %" if link.rtt.loss else ""
-    return f"{text} (n={link.rtt.samples}{loss}, {common.span(link.age_s)} ago)"
+    jitter = f", jitter {link.rtt.jitter_ms:.2f}" if link.rtt.jitter_ms else ""
+    return f"{text} (n={link.rtt.samples}{jitter}{loss}, {common.span(link.age_s)} ago)"
 
 
 def _clock(answer: placement_pb2.ListClustersResponse) -> Text:

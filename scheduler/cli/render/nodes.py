@@ -12,11 +12,13 @@ _STYLES = {
     placement_pb2.NODE_LIFECYCLE_READY: "green",
     placement_pb2.NODE_LIFECYCLE_SUSPECT: "yellow",
     placement_pb2.NODE_LIFECYCLE_LOST: "bold red",
+    placement_pb2.NODE_LIFECYCLE_CORDONED: "cyan",
+    placement_pb2.NODE_LIFECYCLE_DRAINING: "cyan",
 }
 
 
 def listing(nodes: Sequence[placement_pb2.Node], *, wide: bool = False) -> RenderableType:
-    """One row per node; rejected fields below."""
+    """One row per node; below, what operators wish of them and what was not believed."""
     if not nodes:
         return Text("No nodes. Start agents with: westward agent --config FILE")
     table = common.table()
@@ -43,8 +45,8 @@ def listing(nodes: Sequence[placement_pb2.Node], *, wide: bool = False) -> Rende
         table.add_column("VERSION")
     for node in sorted(nodes, key=lambda n: (n.cluster, n.id)):
         table.add_row(*_row(node, wide=wide))
-    below = [line for node in nodes for line in (*_sick(node), *_rejections(node))]
-    return Group(table, Text(), *below) if below else table
+    lines = [line for n in nodes for line in (*_mark(n), *_sick(n), *_rejections(n))]
+    return Group(table, Text(), *lines) if lines else table
 
 
 def _row(node: placement_pb2.Node, *, wide: bool) -> list[RenderableType]:
@@ -75,10 +77,22 @@ def _row(node: placement_pb2.Node, *, wide: bool) -> list[RenderableType]:
     return row
 
 
+def _mark(node: placement_pb2.Node) -> list[Text]:
+    if not node.HasField("mark"):
+        return []
+    mark, left = node.mark, f"{node.attempts} attempt" + "s" * (node.attempts != 1)
+    told = f"{node.id}: {left} left there"
+    if mark.HasField("drain_until_at"):
+        told += f", until {common.when(mark.drain_until_at)}"
+    told += f"; {mark.actor} at {common.when(mark.at)}" + f": {mark.reason}" * bool(mark.reason)
+    word = "drained       " if mark.HasField("drain_until_at") else "cordoned      "
+    return [Text.assemble((word, "cyan"), common.clean(told))]
+
+
 def _sick(node: placement_pb2.Node) -> list[Text]:
     return [
         Text.assemble(
-            ("sick  ", "bold red"),
+            ("sick          ", "bold red"),
             common.clean(f"{node.id}: {one.id}: {one.reason}"),
             common.clean(f"; it runs {', '.join(one.attempt_ids)}" if one.attempt_ids else ""),
         )

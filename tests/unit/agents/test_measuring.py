@@ -6,17 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.latency import RttStatistics, statistics
-from agents.report import REMEMBERED_REPORTS, Ledger
+from agents.report import REMEMBERED_REPORTS, Ledger, _assembled
 from westward.v1 import node_pb2
 
 
 def test_percentiles_are_by_nearest_rank() -> None:
     window = deque[float | None](float(ms) for ms in range(100, 0, -1))
-    assert statistics(window) == RttStatistics(50.0, 95.0, 99.0, 0.0, 100)
+    assert statistics(window) == RttStatistics(50.0, 95.0, 99.0, 0.0, 100, 1.0, 100)
 
 
 def test_lost_probes_count_as_loss_and_not_as_time() -> None:
-    assert statistics([10.0, None, 30.0, None]) == RttStatistics(10.0, 30.0, 30.0, 0.5, 2)
+    assert statistics([10.0, None, 30.0, None]) == RttStatistics(10.0, 30.0, 30.0, 0.5, 2, 20.0, 4)
     assert statistics([None, None]) is None
     assert statistics([]) is None
 
@@ -47,6 +47,36 @@ def test_a_part_is_sent_until_it_is_acknowledged_and_then_when_it_changes() -> N
     ledger.acknowledge(2)
     assert ledger.changed(parts) == {}
     assert ledger.changed(parts | {"node": node(0.2)}) == {"node": node(0.2)}
+
+
+def test_a_report_of_an_unchanged_node_with_eight_gpus_is_small() -> None:
+    """Its load and its draw are never the same twice; nothing else has changed."""
+    facts = node_pb2.NodeFacts(
+        accelerator="NVIDIA H800 80GB HBM3",
+        gpus=8,
+        cpus=192,
+        memory_gb=2163.7,
+        gpu_power_kw=0.7,
+        cpu_power_kw=0.01,
+        cpu_load=0.37,
+        pflops=7.912,
+        gpu_draw_kw=4.183,
+        gpu_memory_gb=85.52,
+        disk_free_gb=28391.7,
+        gpu_source="nvidia (NVML 570.86.15)",
+    )
+    ledger = Ledger()
+    ledger.sent(1, {"node": facts})
+    ledger.acknowledge(1)
+    now = node_pb2.NodeFacts()
+    now.CopyFrom(facts)
+    now.cpu_load, now.gpu_draw_kw = 0.41, 4.207
+    changed = ledger.changed({"node": now})
+    report = node_pb2.ConnectRequest(seq=10**6, report=_assembled(changed))
+    report.sent_at.GetCurrentTime()
+    assert changed and report.ByteSize() < 1024
+    empty = node_pb2.ConnectRequest(seq=10**6, report=_assembled(ledger.changed({"node": facts})))
+    assert empty.ByteSize() < 64
 
 
 def test_an_old_acknowledgement_does_not_hide_a_newer_value() -> None:

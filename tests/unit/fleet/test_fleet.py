@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from scheduler.domain.fleet import Link, NodeLifecycle, Region, Rtt
 from scheduler.domain.series import Quantile, Series
-from scheduler.state.fleet import Fleet, Identity, IdentityTakenError
+from scheduler.state.fleet import FORGET_EVERY_S, Fleet
+from scheduler.state.known import Identity, IdentityTakenError
 from tests.fakes.clock import ManualClock
 
 START_AT = datetime(2026, 6, 18, tzinfo=UTC)
@@ -270,5 +271,48 @@ def test_a_node_that_was_away_for_long_is_forgotten(fleet: Fleet, clock: ManualC
     fleet.connect(identity("qy-2", head=False, incarnation="b"))
     assert len(fleet.node_views()) == 2, "silent, but its stream is open"
     fleet.disconnect(known)
+    clock.pass_s(FORGET_EVERY_S)
     fleet.connect(identity("qy-3", head=False, incarnation="c"))
     assert [view.node.id for view in fleet.node_views()] == ["qy-2", "qy-3"]
+
+
+def test_a_node_joins_until_it_has_told_what_it_has(clock: ManualClock) -> None:
+    fleet = Fleet(clock, {}, report_interval_s=5.0)
+    fleet.connect(identity())
+    assert [view.node.lifecycle for view in fleet.node_views()] == [NodeLifecycle.JOINING]
+    assert fleet.nodes() == ()
+    fleet.report_node("qy-1", NODE)
+    assert [node.lifecycle for node in fleet.nodes()] == [NodeLifecycle.READY]
+
+
+@pytest.mark.parametrize(("ahead_s", "told"), [(600.0, "10 min ahead"), (-600.0, "10 min behind")])
+def test_a_wrong_clock_is_told_of_and_all_else_counts(
+    fleet: Fleet, ahead_s: float, told: str
+) -> None:
+    [refused] = fleet.report_clock("qy-1", ahead_s)
+    assert (refused.field, refused.value) == ("clock", told)
+    assert not fleet.report_node("qy-1", {**NODE, "cpus": 32.0})
+    [view] = fleet.node_views("qingyang")
+    assert [r.field for r in view.rejections] == ["clock"]
+    assert view.node.cpus == 32.0
+    assert fleet.report_clock("qy-1", 0.3) == []
+    assert fleet.node_views()[0].rejections == ()
+
+
+def test_a_rival_is_shown_beside_the_node_whose_id_it_claims(
+    fleet: Fleet, clock: ManualClock
+) -> None:
+    with pytest.raises(IdentityTakenError):
+        fleet.connect(identity(incarnation="bbbbbbbbbbbb"))
+    [shown] = fleet.node_views()[0].rejections
+    assert (shown.field, shown.value) == ("node_id", "qy-1 of qingyang, started as bbbbbbbb")
+    for _ in range(7):
+        clock.pass_s(10)
+        fleet.heard("qy-1")
+    assert fleet.node_views()[0].rejections == (), "it has given up"
+
+
+def test_views_of_one_cluster_are_those_of_its_nodes(fleet: Fleet) -> None:
+    fleet.connect(replace(identity("zw-1"), cluster="zhongwei"))
+    assert [view.node.id for view in fleet.node_views("qingyang")] == ["qy-1"]
+    assert fleet.node_views("nowhere") == ()

@@ -53,7 +53,7 @@ def refusal(world: World) -> tuple[ReasonCode, str]:
         ({"province": "gansu"}, {"must_not_be_in": ("gansu",)}, ReasonCode.RESIDENCY, "gansu"),
         ({}, {"must_be_in": ("ningxia",)}, ReasonCode.RESIDENCY, "must be in ningxia"),
         ({"rtt_ms": 31.2}, {"max_rtt_ms": 20.0}, ReasonCode.LATENCY, "31.2 ms > 20 ms"),
-        ({"samples": 4}, {"max_rtt_ms": 20.0}, ReasonCode.LATENCY_UNKNOWN, "4 fresh samples"),
+        ({"samples": 19}, {"max_rtt_ms": 20.0}, ReasonCode.LATENCY_UNKNOWN, "19 fresh samples"),
         ({"rtt_ms": None}, {"max_rtt_ms": 20.0}, ReasonCode.LATENCY_UNKNOWN, "0 fresh samples"),
         ({"green_kw": 0.2}, {"min_green_share": 0.5}, ReasonCode.GREEN, "0.30 kW > 0.20 kW"),
         ({}, {"deadline_minutes": 50.0}, ReasonCode.DEADLINE, "10 min after its deadline"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,14 +12,17 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from scheduler.config import SchedulerConfig
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.leases import Leases
 from scheduler.dispatch.streams import Streams
+from scheduler.domain.fleet import Region
 from scheduler.domain.job import ArraySpec, JobState, OnUnreachable
 from scheduler.rpc import nodes
 from scheduler.rpc.nodes import NodeServicer
+from scheduler.state import probers
 from scheduler.state.energy import Energy
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
@@ -28,6 +32,17 @@ from tests.fakes.jobs import a_spec, assign, eventually, opened
 from westward.v1 import job_pb2, node_pb2, node_pb2_grpc
 
 LIMIT_S = 10.0
+REGIONS = ("beijing", "shanghai", "guangzhou", "shenzhen")
+
+
+def _region(name: str) -> Region:
+    return Region(
+        name=name,
+        gateway=f"{name}:7444",
+        price_yuan_per_kwh=0.7,
+        pue=1.4,
+        grid_carbon_g_per_kwh=550,
+    )
 
 
 class Agent:
@@ -39,7 +54,10 @@ class Agent:
 
     async def send(self, **body: Any) -> None:
         self._seq += 1
-        await self.call.write(node_pb2.ConnectRequest(seq=self._seq, **body))
+        message = node_pb2.ConnectRequest(seq=self._seq, **body)
+        if not message.HasField("sent_at"):
+            message.sent_at.GetCurrentTime()
+        await self.call.write(message)
 
     async def until(self, kind: str) -> Any:
         """The next message of a kind; others are passed over."""
@@ -88,7 +106,8 @@ async def sitting(folder: Path) -> AsyncIterator[Desk]:
     """One life of a scheduler, over a database that outlives it."""
     clock, config, streams = ManualClock(), SchedulerConfig(), Streams()
     async with opened(folder, clock) as (store, book):
-        fleet = Fleet(clock, {}, config.report_interval_s)
+        regions = {name: _region(name) for name in REGIONS}
+        fleet = Fleet(clock, regions, config.report_interval_s)
         leases = Leases(clock, config.lease_ttl_s)
         dispatcher = Dispatcher(book, fleet, leases, streams, clock)
         book.on_step(dispatcher.on_step)
@@ -244,7 +263,6 @@ async def test_no_other_head_while_a_job_waits_for_the_former(desk: Desk) -> Non
 async def test_the_rest_of_a_stream_does_not_wait_for_working_directories(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nodes, "OUTGOING_MOST", 8)
     monkeypatch.setattr(nodes, "BLOB_CHUNKS_MOST", 4)
     data = bytes(1024 * 1024)
     sha256 = hashlib.sha256(data * 8).hexdigest()
@@ -265,6 +283,56 @@ async def test_the_rest_of_a_stream_does_not_wait_for_working_directories(
     while not (chunk := await agent.until("working_dir_chunk")).end:
         received.update(chunk.data)
     assert received.hexdigest() == sha256
+
+
+async def test_a_lying_agent_is_told_field_by_field_and_the_rest_counts(desk: Desk) -> None:
+    agent = await desk.join()
+    site = node_pb2.SiteFacts(province="Gansu", grid_carbon_g_per_kwh=477)
+    for name, values in (
+        ("price_yuan_per_kwh", [0.4, -3.0]),
+        ("green_supply_kw", [10.0, 20.0]),
+        ("pue", [1.2, 1.2]),
+    ):
+        series = getattr(site, name)
+        series.values.extend(values)
+        series.step_s = 900
+        series.start_at.FromSeconds(1_790_000_000)
+    node = node_pb2.NodeFacts(accelerator="A800", gpus=900, cpus=64, memory_gb=512, cpu_load=1.7)
+    report = node_pb2.Report(node=node, site=site, rtt=[node_pb2.RttFacts(region="mars", loss=2)])
+    sent_at = Timestamp(seconds=int(time.time()) + 600)
+    await agent.send(report=report, sent_at=sent_at)
+    told = {r.field: r.value for r in (await agent.until("report_ack")).rejections}
+    assert told == {
+        "clock": "10 min ahead",
+        "gpus": "900",
+        "cpu_load": "1.7",
+        "price_yuan_per_kwh[1]": "-3",
+        "rtt[mars].loss": "2",
+    }
+    [view] = desk.fleet.node_views()
+    assert {r.field for r in view.rejections} == told.keys()
+    assert (view.node.cpus, view.node.gpus, view.node.accelerator) == (64, 0, "A800")
+    await agent.send(report=node_pb2.Report(node=node_pb2.NodeFacts(gpus=8, cpu_load=0.5)))
+    assert [r.field for r in (await agent.until("report_ack")).rejections] == []
+    left = {r.field for r in desk.fleet.node_views()[0].rejections}
+    assert left == {"price_yuan_per_kwh[1]", "rtt[mars].loss"}, "what was not told again"
+
+
+async def test_agents_of_a_cluster_share_the_ways_that_they_measure(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probers, "EACH", 1)
+    first = await desk.join(node_id="n-0", head=False)
+    assert len((await first.until("welcome")).gateways) == len(REGIONS)
+    others = [
+        await desk.join(node_id=f"n-{i}", head=False, incarnation=str(i)) for i in range(1, 12)
+    ]
+    asked = {g.region for a in others for g in (await a.until("welcome")).gateways}
+    assert asked, "what the others took over"
+    left = await first.until("probe_duty")
+    while len(left.gateways) > len(set(REGIONS) - asked):
+        left = await first.until("probe_duty")
+    assert {g.region for g in left.gateways} == set(REGIONS) - asked
 
 
 async def test_a_stream_leaves_nothing_behind(desk: Desk) -> None:

@@ -1,0 +1,1 @@
+"""How many agents one scheduler carries, and what one agent costs its host."""
