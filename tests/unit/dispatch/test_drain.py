@@ -22,6 +22,10 @@ from westward.v1 import placement_pb2 as pb
 NODE = HEAD.node_id
 
 
+async def _none(_: int) -> None:
+    """No round is kept."""
+
+
 class Office:
     """What operators ask of a scheduler that has one node."""
 
@@ -30,7 +34,12 @@ class Office:
         self.clock = cast(ManualClock, made.clock)
         self.drain = Drain(made.book, made.store.marks.all, made.clock)
         self._placements = PlacementServicer(
-            book=made.book, fleet=made.fleet, loop=made.loop, store=made.store, clock=made.clock
+            book=made.book,
+            fleet=made.fleet,
+            loop=made.loop,
+            export=_none,
+            store=made.store,
+            clock=made.clock,
         )
 
     async def ask(self, name: str, request: Any) -> Any:
