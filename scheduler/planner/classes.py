@@ -108,6 +108,7 @@ def _identity(spec: JobSpec, ruled: Collection[str], parts: Parts) -> tuple[obje
         spec.must_be_in,
         spec.must_not_be_in,
         spec.priority,
+        (spec.stop_grace_s, spec.checkpoint_interval_s) if spec.interruptible else None,
     )
 
 
