@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from policies.rules import Rules
+from policies.weights import Weights
 from scheduler.checker import check
 from scheduler.domain.explanation import Outcome
 from scheduler.domain.fleet import NodeLifecycle
@@ -81,6 +83,9 @@ def worlds(draw: st.DrawFn) -> World:
         slots=draw(st.sampled_from([1, 2, 8])), slot_s=draw(st.sampled_from([60.0, 900.0, 7.3]))
     )
     draw(_hubs(world))
+    # Where stopping costs next to nothing, many jobs are planned in several runs.
+    stop_yuan = draw(_mostly([0.0, 1.0], 1e-3))
+    world.rules = Rules(weights=Weights(lost_yuan_per_gpu_hour=stop_yuan, moving_yuan=stop_yuan))
     for _ in range(draw(st.integers(0, 3)) if world.nodes else 0):
         node = draw(st.sampled_from(world.nodes))
         spec = {k: v for k, v in _spec(draw).items() if k not in ("workers", "minutes", "models")}
@@ -111,6 +116,9 @@ def worlds(draw: st.DrawFn) -> World:
             must_be_in=draw(_mostly([()], ("gansu",), ("horinger", "ningxia"))),
             must_not_be_in=draw(_mostly([()], ("gansu",), ("qingyang",))),
             data=draw(_mostly([(), (DataInput(30.0, "shanghai"),)], (DataInput(1.0, "horinger"),))),
+            interruptible=draw(st.booleans()),
+            restart_s=draw(_mostly([0.0, 60.0], 900.0)),
+            stop_grace_s=draw(_mostly([5.0], 0.0, 1200.0)),
         )
     return world
 
