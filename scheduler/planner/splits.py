@@ -54,7 +54,7 @@ def split(model: Model, found: Searched, budget: Budget) -> Splitted:
         return Splitted(model, found.places, found.duals)
     problem = model.problem
     sums = sums_at(problem, np.zeros(problem.capacity.shape))
-    room, least = room_for_runs(problem, sums), np.empty(len(may))
+    room, least = room_for_runs(problem, sums, stops), np.empty(len(may))
     floors(problem, sums, stops, room, may, least)
     may, least = may[np.isfinite(least)], least[np.isfinite(least)]
     if not len(may):
@@ -85,7 +85,7 @@ def _bound_yuan(model: Model, found: Searched, stops: Stops, may: Ints, states: 
     """That of the prices, less what splits could save each class at them."""
     problem = model.problem
     sums = sums_at(problem, found.duals.prices)
-    room = room_for_runs(problem, sums)
+    room = room_for_runs(problem, sums, stops)
     least = np.minimum(found.least, model.unplaced_yuan)[may]
     split_yuan = least.copy()
     split_least(problem, sums, stops, room, may, least, states, split_yuan)

@@ -62,7 +62,9 @@ def _yuan(model: Model, block: Block, row: int, runs: Runs, end_s: float) -> flo
     for costs in model.candidates.costs:
         if costs.energy is not None:
             for slot, length in runs:
-                yuan += _energy_yuan(model, k, pool, costs.energy, slot, length, ready_s)
+                start_s = max(slot * scene.slot_s, ready_s)
+                end = start_s + length * scene.slot_s
+                yuan += _energy_yuan(model, (k, pool), costs.energy, start_s, end)
         if costs.pair_yuan is not None:
             yuan += float(costs.pair_yuan[block.span.start + row])
         if costs.start is not None:
@@ -78,21 +80,14 @@ def _yuan(model: Model, block: Block, row: int, runs: Runs, end_s: float) -> flo
 
 
 def _energy_yuan(
-    model: Model,
-    klass: int,
-    pool: int,
-    rate: EnergyRate,
-    slot: int,
-    length: float,
-    ready_s: float,
+    model: Model, of: tuple[int, int], rate: EnergyRate, start_s: float, end_s: float
 ) -> float:
-    scene = model.scene
-    site = scene.pools[pool].site
-    start_s = max(slot * scene.slot_s, ready_s)
-    end_s, total = start_s + length * scene.slot_s, 0.0
+    """Of a class in a pool, from a time to another."""
+    scene, total = model.scene, 0.0
+    site = scene.pools[of[1]].site
     for t in range(scene.axis):
         share_s = min(end_s, (t + 1) * scene.slot_s) - max(start_s, t * scene.slot_s)
         total += rate.inside[site, t] * scene.sites[site].pue[t] * max(share_s, 0.0) / 3600
     beyond_h = max(end_s - scene.axis * scene.slot_s, 0.0) / 3600
     total += rate.beyond[site] * scene.sites[site].pue[-1] * beyond_h
-    return scene.it_kw(klass, pool) * float(total)
+    return scene.it_kw(*of) * float(total)

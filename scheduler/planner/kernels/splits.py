@@ -82,14 +82,14 @@ class Room(NamedTuple):
     work: Ints
 
 
-def room_for_runs(problem: Problem, sums: Sums) -> Room:
+def room_for_runs(problem: Problem, sums: Sums, stops: Stops) -> Room:
     """For one problem."""
-    n = problem.slots + 2
-    states = (problem.slots + 1, n, RUNS_MOST)
+    n, deep = problem.slots + 2, RUNS_MOST if stops.restart.any() else 2
+    states = (problem.slots + 1, n, deep)
     axis = problem.axis + 1
     return Room(
-        idle=np.empty((2, n, RUNS_MOST)),
-        on=np.empty((2, n, RUNS_MOST)),
+        idle=np.empty((2, n, deep)),
+        on=np.empty((2, n, deep)),
         idle_by=np.empty(states, dtype=np.uint8),
         on_by=np.empty(states, dtype=np.uint8),
         hour=np.zeros(axis),
