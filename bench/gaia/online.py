@@ -10,6 +10,7 @@ from dataclasses import replace
 from bench.gaia.planned import QUARTER_S, WORLD, never_late
 from bench.gaia.rules import DATA, ON_DEMAND_PER_CPU_HOUR, START_AT, TICK_S, Case, Outcome, Run
 from scheduler.domain.series import Series
+from scheduler.planner.budget import Budget
 from scheduler.replay import world
 from scheduler.replay.case import ReplayCase, ReplayWorld
 from scheduler.replay.engine import replay
@@ -17,6 +18,8 @@ from scheduler.replay.placers.westward import Westward
 from scheduler.replay.traces import gaia
 
 TRACE = "pai_1k.csv"
+# There are thousands of rounds.
+QUICK = Budget(tries=4, exact_options=0, explained=0)
 RESERVED, ON_DEMAND = "reserved", "on-demand"
 
 
@@ -48,7 +51,7 @@ def online(
             horizon_slots=int(gaia.LONG_WAIT_S // QUARTER_S) + 2,
         ),
         "westward",
-        placer=Westward(weights=never_late(wait_per_cpu_h)),
+        placer=Westward(QUICK, never_late(wait_per_cpu_h)),
         gather_s=0.0,
     )
     began = {

@@ -52,6 +52,7 @@ class ReasonCode(StrEnum):
     TASKS_FAILED = "TASKS_FAILED"  # some tasks of an array did, in all their attempts
     PREEMPTED = "PREEMPTED"  # stopped for a job of higher priority
     MIGRATED = "MIGRATED"  # stopped to go on where it is cheaper or greener
+    PAUSED = "PAUSED"  # stopped to go on there in cheaper or greener hours
     SUSPENDED = "SUSPENDED"  # held at an operator's wish
     RESUMED = "RESUMED"
     FORCED = "FORCED"  # given up at an operator's wish, perhaps alive

@@ -64,6 +64,7 @@ class InterruptionKind(StrEnum):
 
     PREEMPT = "PREEMPT"  # for a job of higher priority
     MIGRATE = "MIGRATE"  # to go on where it costs less
+    PAUSE = "PAUSE"  # to go on in the same place when it costs less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

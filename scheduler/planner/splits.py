@@ -6,7 +6,7 @@ passes from when a job is ready until it ends, but for an unbroken run: a pause 
 start does, and is within what the job allows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -90,6 +90,28 @@ def _bound_yuan(model: Model, found: Searched, stops: Stops, may: Ints, states: 
     split_yuan = least.copy()
     split_least(problem, sums, stops, room, may, least, states, split_yuan)
     return found.bound_yuan - float(((least - split_yuan) * model.jobs[may]).sum())
+
+
+def carried(
+    before: Model, model: Model, splits: Mapping[int, tuple[int, Split]]
+) -> tuple[Model, dict[int, Split]]:
+    """Splits of one model in another one: that one with a pair for each run, and the splits by job.
+
+    Args:
+        splits: by job of the other model, with the job's pair there.
+    """
+    problem, count, made = model.problem, len(model.problem.pairs), dict[int, Split]()
+    for job, (pair, old) in splits.items():
+        runs = list[tuple[int, int]]()
+        for row, slot in old.runs:
+            if count == len(problem.pairs):
+                problem = _grown(problem)
+            problem.pairs[count] = problem.pairs[pair]
+            problem.pairs["run"][count] = before.problem.pairs["run"][row]
+            runs.append((count, slot))
+            count += 1
+        made[job] = replace(old, runs=tuple(runs))
+    return replace(model, problem=problem._replace(pairs=problem.pairs[:count])), made
 
 
 class Splitter:

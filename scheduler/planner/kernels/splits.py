@@ -45,7 +45,8 @@ class Stops(NamedTuple):
 class Terms(NamedTuple):
     """A pair as the search for its runs sees it, in slots: before ``begin`` there is one state,
     ``lost`` is what has passed of its first slot; ``most`` slots are run before the last run, which
-    is the ``deep``-th at most; the end less an unbroken run is not after ``latest``."""
+    is the ``deep``-th at most; the end less an unbroken run is not after ``latest``. The first stop
+    costs ``sunk_yuan`` more, for what has been run before."""
 
     begin: int
     lost: float
@@ -58,6 +59,7 @@ class Terms(NamedTuple):
     stop_yuan: float
     run_yuan: float
     beyond_yuan: float
+    sunk_yuan: float
 
 
 class Room(NamedTuple):
@@ -207,7 +209,11 @@ def cheapest_runs(
     many runs (0: none), which ``room.runs`` takes. The pair must be laid out there."""
     yuan, count = below, 0
     for own in (True, False):
-        found = _search(problem, stops, i, own, yuan, room)
+        terms = _terms(problem, stops, i, own)
+        if terms.begin < 0:
+            continue
+        _first(problem, terms, i, own, room)
+        found = _search(problem, terms, i, int(own), yuan, room)
         if found[0] < yuan:
             yuan = found[0]
             count = _trace(room, found[1], found[2], found[3])
@@ -243,6 +249,7 @@ def _terms(problem: Problem, stops: Stops, i: int, own: bool) -> Terms:
         stop_yuan=stops.once_yuan[k] + stops.pool_yuan[pair.pool],
         run_yuan=stops.run_yuan[k],
         beyond_yuan=beyond_yuan(problem, i) * job.scale,
+        sunk_yuan=0.0,
     )
 
 
@@ -284,18 +291,16 @@ def _end_yuan(problem: Problem, terms: Terms, room: Room, t: int, rest: float) -
 
 @compiled
 def _search(
-    problem: Problem, stops: Stops, i: int, own: bool, below: float, room: Room
+    problem: Problem, terms: Terms, i: int, ahead: int, below: float, room: Room
 ) -> tuple[float, int, int, int]:
-    """The cheapest end: yuan, and where its last run begins: slot, slots run before, stops."""
-    terms, job = _terms(problem, stops, i, own), problem.classes[problem.pairs[i].klass]
+    """The cheapest end: yuan, and where its last run begins: slot, slots run before, stops;
+    ``ahead`` slots are run before ``begin``."""
+    job = problem.classes[problem.pairs[i].klass]
     best, best_t, best_n, best_j = below, -1, 0, 0
-    if terms.begin < 0:
-        return best, best_t, best_n, best_j
-    _first(problem, terms, i, own, room)
     for t in range(terms.begin, problem.slots):
         now = t % 2
         low = max(0, int(ceil(t - terms.latest + terms.lost)) - 1)
-        high = min(terms.most, t - terms.begin + int(own))
+        high = min(terms.most, t - terms.begin + ahead)
         room.work[0] += (high - low + 1) * terms.deep
         for n in range(low, high + 1):
             for j in range(1, terms.deep):
@@ -333,7 +338,7 @@ def _step(
                 room.idle_by[t + 1, n, j] = ON
             # A stop that needs no restart is not counted but once.
             to = j + 1 if terms.restart > 0 else 1
-            yuan = on[n, j] + stop_yuan
+            yuan = on[n, j] + stop_yuan + (terms.sunk_yuan if j == 0 else 0.0)
             if to < terms.deep and spare >= terms.restart and yuan < idle_then[n, to]:
                 idle_then[n, to] = yuan
                 room.idle_by[t + 1, n, to] = TURN if to > j else TURN_UNCOUNTED
@@ -350,7 +355,7 @@ def _trace(room: Room, t: int, n: int, j: int) -> int:
     """Follows the states back from where the last run begins; how many runs there are."""
     runs = room.runs
     runs[0, 0], runs[0, 1], count = t, -1, 1
-    while j > 0 or n > 0:
+    while n > 0:
         while room.idle_by[t, n, j] == ON:
             t -= 1
         if room.idle_by[t, n, j] == TURN:
@@ -367,6 +372,56 @@ def _trace(room: Room, t: int, n: int, j: int) -> int:
             other = count - 1 - q
             runs[q, side], runs[other, side] = runs[other, side], runs[q, side]
     return count
+
+
+@compiled
+def go_or_pause(
+    problem: Problem, stops: Stops, i: int, rest: float, ran: float, room: Room
+) -> tuple[float, float, int, float]:
+    """What the rest of a run costs at least, if it goes on when its class becomes ready, at the
+    beginning of a slot, and if it is stopped then: both, and the slot in which it would go on
+    and what stopping costs in that case. The pair must be laid out.
+
+    Args:
+        rest: slots of an unbroken run, without a restart; ``ran``: slots since it has started.
+    """
+    own, job = _terms(problem, stops, i, False), problem.classes[problem.pairs[i].klass]
+    t, restart = int(round(job.start)), own.restart
+    sunk = own.run_yuan * ran
+    terms = Terms(
+        begin=t + 1,
+        lost=0.0,
+        run=rest,
+        restart=restart,
+        deep=own.deep,
+        # The class counts a restart as part of its run.
+        latest=own.latest + restart,
+        most=min(problem.slots, int(ceil(rest + (own.deep - 1) * restart))),
+        wait_yuan=own.wait_yuan,
+        stop_yuan=own.stop_yuan,
+        run_yuan=own.run_yuan,
+        beyond_yuan=own.beyond_yuan,
+        sunk_yuan=sunk,
+    )
+    side, hour, whole = (t + 1) % 2, room.hour, room.whole
+    go = _end_yuan(problem, terms, room, t, rest)
+    room.idle[:, : terms.most + 2] = np.inf
+    room.on[:, : terms.most + 2] = np.inf
+    if rest > 1 + problem.overlap and room.clear[t] > t:
+        yuan = hour[t + 1] - hour[t] + whole[t + 1] - whole[t] + terms.run_yuan
+        room.on[side, 1, 0] = yuan
+        room.on_by[t + 1, 1, 0] = TURN
+        go = _search(problem, terms, i, 1, go, room)[0]
+    room.idle[:, : terms.most + 2] = np.inf
+    room.on[:, : terms.most + 2] = np.inf
+    stop = terms.stop_yuan + sunk
+    if t + 1 + restart <= terms.latest:
+        room.idle[side, 0, 1] = stop + terms.wait_yuan * (1 + restart)
+    pause, resume, n, j = _search(problem, terms, i, 0, np.inf, room)
+    if n > 0:
+        _trace(room, resume, n, j)
+        resume = room.runs[0, 0]
+    return go, pause, resume, stop
 
 
 @compiled
