@@ -12,6 +12,7 @@ from scheduler.domain.explanation import Explanation
 from scheduler.domain.reason import Reason
 from scheduler.planner.decision import Decision
 from scheduler.planner.migrate import migrate
+from scheduler.planner.overruns import overruns_told
 from scheduler.planner.pauses import pauses
 from scheduler.planner.plan import Interruption, Placement
 from scheduler.planner.preempt import preempt
@@ -43,9 +44,12 @@ def interrupt(
     stopped = {one.attempt_id for one in interruptions}
     paused = pauses(snapshot, decision, placements, policies)
     interruptions += tuple(one for one in paused if one.attempt_id not in stopped)
+    late = overruns_told(snapshot, decision.model.scene, placements, explanations)
     told = []
     for job, explanation in zip(snapshot.jobs, explanations, strict=True):
         more = [preempted.told[job.id]] if job.id in preempted.told else []
+        if job.id in late:
+            more.append(late[job.id])
         if job.stopped is not None:
             more.append(f"Stopped before: {job.stopped.message}.")
         reason = explanation.reason
