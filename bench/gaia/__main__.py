@@ -29,7 +29,7 @@ AVERAGE_CARBON = 0.6837
 # Carbon that an hour's wait of one CPU is worth, from little to much.
 WAITS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 # What our planner is told that cost is worth against carbon, online with reserved CPUs.
-ONLINE_PRICES = (0.6, 1.2)
+ONLINE_PRICES = (1.0, 2.0, 4.0)
 WITHIN = 1e-4
 EXACT, REPLAYED = "planner, exact, quarter hours", "replay, exact, quarter hours"
 PAUSED = "planner, exact, several runs, minutes"

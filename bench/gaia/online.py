@@ -52,7 +52,7 @@ def online(
         ),
         "westward",
         placer=Westward(QUICK, never_late(wait_per_cpu_h)),
-        gather_s=0.0,
+        gather_s=QUARTER_S,
     )
     began = {
         int(run.job_id): ((run.started_at - START_AT).total_seconds(), run.cluster != RESERVED)

@@ -20,7 +20,8 @@ from scheduler.domain.job import JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.decision import Decision
 from scheduler.planner.kernels.pricing import sums_at
-from scheduler.planner.kernels.splits import go_or_pause, lay_out, room_for_runs
+from scheduler.planner.kernels.split_pairs import lay_out
+from scheduler.planner.kernels.splits import go_or_pause, room_for_runs
 from scheduler.planner.migrate import LOOKED_AT, Mover, WhatIf
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
 from scheduler.planner.search import GAIN_LEAST_YUAN

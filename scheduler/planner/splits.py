@@ -18,15 +18,13 @@ from scheduler.planner.kernels.placing import worths
 from scheduler.planner.kernels.pricing import Sums, sums_at
 from scheduler.planner.kernels.problem import Problem
 from scheduler.planner.kernels.runs import excess_yuan, fits, place
-from scheduler.planner.kernels.splits import (
-    Room,
-    Stops,
+from scheduler.planner.kernels.split_pairs import (
     best_split,
     energies_yuan,
     floors,
-    room_for_runs,
     split_least,
 )
+from scheduler.planner.kernels.splits import Room, Stops, room_for_runs
 from scheduler.planner.model import Model
 from scheduler.planner.places import Places, Residual, Split
 from scheduler.planner.search import GAIN_LEAST_YUAN, LISTED, Searched
