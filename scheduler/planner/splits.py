@@ -62,7 +62,7 @@ def split(model: Model, found: Searched, budget: Budget) -> Splitted:
     floor = np.full(len(model.jobs), np.inf)
     floor[may] = least
     splitter.improve(splitter.promising(floor), budget.split_states)
-    duals = Duals(found.duals.prices, bound_yuan)
+    duals = replace(found.duals, bound_yuan=bound_yuan)
     return Splitted(splitter.model(), splitter.places, duals)
 
 
