@@ -17,7 +17,7 @@ from rich.table import Table
 from bench.gaia import bounds, frontier, policies, published, rules
 from bench.gaia.frontier import Point, relative
 from bench.gaia.online import online
-from bench.gaia.planned import MINUTE_S, paused, planned, replayed
+from bench.gaia.planned import paused, planned, replayed
 from bench.gaia.reserved import Line, enclosing_lines
 from bench.report import RESULTS, machine
 
@@ -32,7 +32,7 @@ WAITS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 ONLINE_PRICES = (1.0, 2.0, 4.0)
 WITHIN = 1e-4
 EXACT, REPLAYED = "planner, exact, quarter hours", "replay, exact, quarter hours"
-PAUSED = "planner, exact, several runs, minutes"
+PAUSED = "planner, exact, several runs, slots of 10 s (short queue) and 30 s"
 
 
 def reproduced(case: rules.Case, base: rules.Outcome) -> list[tuple[published.Published, Point]]:
@@ -76,7 +76,7 @@ def our_points(case: rules.Case, base: rules.Outcome) -> list[Point]:
         EXACT: planned(case, exact=True),
         "planner, average, quarter hours": planned(case, exact=False),
         "planner, average, hours": planned(case, exact=False, slot_s=3600.0),
-        PAUSED: paused(case, slot_s=MINUTE_S),
+        PAUSED: paused(case),
         REPLAYED: replayed(case, exact=True),
         "replay, average, quarter hours": replayed(case, exact=False),
     }

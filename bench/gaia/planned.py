@@ -24,7 +24,8 @@ from scheduler.replay.traces import gaia
 WORLD = Path(__file__).resolve().parents[1] / "data" / "worlds" / "gaia.yaml"
 TRACE = "pai_1k.csv"
 QUARTER_S = 900.0
-MINUTE_S = 60.0
+# As fine as a day of them can be searched: for jobs of the short queue, and for the others.
+FINE_S = (10.0, 30.0)
 # Jobs are planned one by one, so that none can be too much.
 ENOUGH = Budget(split_states=10**10)
 # Above any carbon that a later start could save, so that none is later than the rules allow.
@@ -40,19 +41,26 @@ def planned(
         exact: lengths are known; else the average of the job's queue is.
         wait_per_cpu_h: carbon that an hour's wait of one CPU is worth.
     """
-    return _each_alone(case, exact=exact, slot_s=slot_s, weights=never_late(wait_per_cpu_h))
+    weights = never_late(wait_per_cpu_h)
+    return _each_alone(case, exact=exact, slots_s=(slot_s, slot_s), weights=weights)
 
 
-def paused(case: Case, *, slot_s: float = MINUTE_S) -> list[Run]:
+def paused(case: Case) -> list[Run]:
     """The same with exact lengths, where every job may be stopped and resumed at no cost, at the
-    beginnings of slots."""
+    beginnings of FINE_S slots."""
     weights = replace(never_late(0.0), moving_yuan=0.0, lost_yuan_per_gpu_hour=0.0)
-    return _each_alone(case, exact=True, slot_s=slot_s, weights=weights, interruptible=True)
+    return _each_alone(case, exact=True, slots_s=FINE_S, weights=weights, interruptible=True)
 
 
 def _each_alone(
-    case: Case, *, exact: bool, slot_s: float, weights: Weights, interruptible: bool = False
+    case: Case,
+    *,
+    exact: bool,
+    slots_s: tuple[float, float],
+    weights: Weights,
+    interruptible: bool = False,
 ) -> list[Run]:
+    """Slots of the first length for jobs of the short queue, of the second for the others."""
     grid = world.load(WORLD).world
     jobs = {
         int(job.id): job for job in gaia.read(DATA / TRACE, start_at=START_AT, exact=exact).jobs
@@ -61,6 +69,7 @@ def _each_alone(
     for task in case.tasks:
         job = jobs[task.id]
         job = replace(job, spec=replace(job.spec, interruptible=interruptible))
+        slot_s = slots_s[job.spec.max_delay_s > gaia.SHORT_WAIT_S]
         answer = plan(_snapshot(job, grid, slot_s), ENOUGH, weights=weights)
         (place,) = answer.placements
         starts = [_tick(run.start_at) for run in place.runs]
