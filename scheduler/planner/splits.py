@@ -82,12 +82,12 @@ def stops_of(model: Model) -> Stops:
 def _bound_yuan(model: Model, found: Searched, stops: Stops, may: Ints, states: int) -> float:
     """That of the prices, less what splits could save each class at them."""
     problem = model.problem
-    sums = sums_at(problem, found.duals.prices)
+    sums = sums_at(problem, found.guide.duals.prices)
     room = room_for_runs(problem, sums, stops)
-    least = np.minimum(found.least, model.unplaced_yuan)[may]
+    least = np.minimum(found.guide.least, model.unplaced_yuan)[may]
     split_yuan = least.copy()
     split_least(problem, sums, stops, room, may, least, states, split_yuan)
-    return found.bound_yuan - float(((least - split_yuan) * model.jobs[may]).sum())
+    return found.guide.duals.bound_yuan - float(((least - split_yuan) * model.jobs[may]).sum())
 
 
 def carried(
