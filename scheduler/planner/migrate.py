@@ -25,7 +25,7 @@ from scheduler.planner.decision import Decision
 from scheduler.planner.ledger import Ledger
 from scheduler.planner.model import build_model
 from scheduler.planner.placements import placement_of
-from scheduler.planner.places import Choice, Places, Residual, Split, nowhere
+from scheduler.planner.places import Choice, Places, Residual, nowhere
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
 from scheduler.planner.scene import build_scene
 from scheduler.planner.sites import it_power_kw
