@@ -149,16 +149,9 @@ def test_who_does_not_wait_for_it_hears_nothing_of_an_overrun() -> None:
 
 def test_a_run_pauses_beside_a_job_that_is_planned_in_several_runs() -> None:
     world = World(slots=40, rules=CHEAP, now_at=NOON + timedelta(minutes=14))
-    world.hub("qingyang", nodes=2, price=[0.2] * 8 + [0.9] * 12 + [0.2] * 40, green_kw=0.0)
+    dear_at_times = [0.2] + [0.9] * 8 + [0.2] * 8 + [0.9] * 8 + [0.2] * 40
+    world.hub("qingyang", nodes=2, price=dear_at_times, green_kw=0.0)
     _running(world, stop_grace_s=60.0)
-    world.running[0] = replace(
-        world.running[0], expected_end_at=NOON + timedelta(minutes=240), started_at=NOON
-    )
-    world.job("other", **TRAIN)
-    world.now_at = NOON + timedelta(minutes=119)
-    planned = world.plan()
-    assert "train" in planned.stopped(InterruptionKind.PAUSE)
-    world.now_at = NOON + timedelta(minutes=14)
-    planned = world.plan()
+    planned = world.job("other", **{**TRAIN, "delay_minutes": 270.0}).plan()
     assert planned.placed("other").pauses
-    assert not planned.plan.interruptions
+    assert "train" in planned.stopped(InterruptionKind.PAUSE)
