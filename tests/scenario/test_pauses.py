@@ -11,7 +11,7 @@ from scheduler.domain.explanation import Outcome
 from scheduler.domain.job import Attempt, AttemptState, Job, JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.plan import InterruptionKind
-from scheduler.planning.values import running_attempt
+from scheduler.planning.values import as_of, running_attempt
 from tests.scenario.world import NOON, World, spec_of
 
 CHEAP = Rules(weights=Weights(lost_yuan_per_gpu_hour=0.5, moving_yuan=0.1))
@@ -123,7 +123,7 @@ def _overrunning(minutes: float) -> World:
         attempts=(attempt,),
     )
     world = World().hub("qingyang")
-    world.running.append(running_attempt(job, attempt, NOON))
+    world.running.append(as_of(running_attempt(job, attempt), NOON))
     return world.job("next", gpus=8, minutes=15)
 
 
