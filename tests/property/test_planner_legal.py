@@ -84,7 +84,7 @@ def worlds(draw: st.DrawFn) -> World:
     )
     draw(_hubs(world))
     # Where stopping costs next to nothing, many jobs are planned in several runs.
-    stop_yuan = draw(_mostly([0.0, 1.0], 1e-3))
+    stop_yuan = draw(_mostly([1e-6, 1.0], 1e-3))
     world.rules = Rules(weights=Weights(lost_yuan_per_gpu_hour=stop_yuan, moving_yuan=stop_yuan))
     for _ in range(draw(st.integers(0, 3)) if world.nodes else 0):
         node = draw(st.sampled_from(world.nodes))
