@@ -83,9 +83,6 @@ def worlds(draw: st.DrawFn) -> World:
         slots=draw(st.sampled_from([1, 2, 8])), slot_s=draw(st.sampled_from([60.0, 900.0, 7.3]))
     )
     draw(_hubs(world))
-    # Where stopping costs next to nothing, many jobs are planned in several runs.
-    stop_yuan = draw(_mostly([1e-6, 1.0], 1e-3))
-    world.rules = Rules(weights=Weights(lost_yuan_per_gpu_hour=stop_yuan, moving_yuan=stop_yuan))
     for _ in range(draw(st.integers(0, 3)) if world.nodes else 0):
         node = draw(st.sampled_from(world.nodes))
         spec = {k: v for k, v in _spec(draw).items() if k not in ("workers", "minutes", "models")}
@@ -100,6 +97,11 @@ def worlds(draw: st.DrawFn) -> World:
             checkpoint_interval_s=draw(_mostly([0.0], 77.0)),
             **spec,
         )
+    if not world.running:
+        # Where stopping costs nothing, many jobs are planned in several runs.
+        stop_yuan = draw(_mostly([0.0, 1.0], 1e-3))
+        free = Weights(lost_yuan_per_gpu_hour=stop_yuan, moving_yuan=stop_yuan)
+        world.rules = Rules(weights=free)
     if world.nodes and draw(_mostly([False], True)):
         cluster, accelerator = HUBS[0], world.nodes[0].accelerator
         world.claims.append(Claim("job0", 7, cluster, accelerator, NOON + timedelta(minutes=1)))
