@@ -16,7 +16,8 @@ from rich.table import Table
 
 from bench.gaia import bounds, frontier, policies, published, rules
 from bench.gaia.frontier import Point, relative
-from bench.gaia.planned import planned, replayed
+from bench.gaia.online import online
+from bench.gaia.planned import paused, planned, replayed
 from bench.gaia.reserved import Line, enclosing_lines
 from bench.report import RESULTS, machine
 
@@ -27,8 +28,11 @@ POINT_CARBON, POINT_COST, POINT_WAIT_H = 0.854406, 0.713684, 2.644
 AVERAGE_CARBON = 0.6837
 # Carbon that an hour's wait of one CPU is worth, from little to much.
 WAITS = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
+# What our planner is told that cost is worth against carbon, online with reserved CPUs.
+ONLINE_PRICES = (1.0, 2.0, 4.0)
 WITHIN = 1e-4
 EXACT, REPLAYED = "planner, exact, quarter hours", "replay, exact, quarter hours"
+PAUSED = "planner, exact, several runs, slots of 10 s (short queue) and 30 s"
 
 
 def reproduced(case: rules.Case, base: rules.Outcome) -> list[tuple[published.Published, Point]]:
@@ -72,6 +76,7 @@ def our_points(case: rules.Case, base: rules.Outcome) -> list[Point]:
         EXACT: planned(case, exact=True),
         "planner, average, quarter hours": planned(case, exact=False),
         "planner, average, hours": planned(case, exact=False, slot_s=3600.0),
+        PAUSED: paused(case),
         REPLAYED: replayed(case, exact=True),
         "replay, average, quarter hours": replayed(case, exact=False),
     }
@@ -80,14 +85,31 @@ def our_points(case: rules.Case, base: rules.Outcome) -> list[Point]:
     return [relative(way, 0, rules.account(case, runs), base) for way, runs in ways.items()]
 
 
+def online_points(case: rules.Case, base: rules.Outcome) -> list[Point]:
+    """Our planner with reserved CPUs: jobs are known from their arrival on, by both knowledges."""
+    points = []
+    for exact in (False, True):
+        for price in ONLINE_PRICES:
+            runs = online(case, base, reserved=RESERVED, price=price, exact=exact)
+            way = f"online, {'exact' if exact else 'average'}, cost × {price:g}"
+            points.append(relative(way, RESERVED, rules.account(case, runs, RESERVED), base))
+    return points
+
+
 def targets(
-    base: rules.Outcome, ours: list[Point], beyond: list[Point], lines: list[Line]
+    base: rules.Outcome,
+    ours: list[Point],
+    live: list[Point],
+    beyond: list[Point],
+    lines: list[Line],
 ) -> dict[str, str]:
     """What was aimed at, and what came of it."""
     exact = {p.way: p.carbon * base.carbon for p in ours if p.way in (EXACT, REPLAYED)}
     average = {p.way: p for p in ours if "average" in p.way}
     least_carbon = max(line.least_carbon(POINT_COST) for line in lines)
     least_cost = max(line.least_cost(POINT_CARBON) for line in lines)
+    now = [point for point in live if point.dominates(POINT_CARBON, POINT_COST)]
+    split = next(p.carbon * base.carbon for p in ours if p.way == PAUSED)
     two = [point for point in beyond if point.dominates(POINT_CARBON, POINT_COST)]
     three = [point for point in two if point.dominates(POINT_CARBON, POINT_COST, POINT_WAIT_H)]
     return {
@@ -96,9 +118,13 @@ def targets(
             + ("met" if _within(carbon) else "missed")
             for way, carbon in exact.items()
         ),
+        "interruptible, exact lengths, reaching 307.0558, not below it": (
+            f"{PAUSED} {split:.4f} ({split / published.BOUND_INTERRUPTIBLE - 1:+.4%})"
+        ),
         f"average lengths at most {AVERAGE_CARBON}": "; ".join(
             f"{way} {point.carbon:.6f}, wait {point.wait_h:.3f} h" for way, point in average.items()
         ),
+        f"R = 9: carbon ≤ {POINT_CARBON} at cost ≤ {POINT_COST}, online": _least_carbon(now),
         f"R = 9: carbon ≤ {POINT_CARBON} at cost ≤ {POINT_COST}": _least_carbon(two),
         f"the same, with a mean wait ≤ {POINT_WAIT_H} h": _least_carbon(three),
         f"R = 9: least carbon at cost ≤ {POINT_COST}": f"proven ≥ {least_carbon:.4f}",
@@ -152,7 +178,7 @@ def main() -> int:
     case = rules.load()
     base = rules.account(case, policies.in_one_run(case, policies.no_wait))
     rows, known = reproduced(case, base), bound_rows(case)
-    ours = our_points(case, base)
+    ours, live = our_points(case, base), online_points(case, base)
     print(f"… bounds and schedules with {RESERVED} reserved CPUs, a minute or so", file=sys.stderr)
     lines = enclosing_lines(case, base.carbon, RESERVED, frontier.PRICES)
     beyond = frontier.clairvoyant_points(case, base, RESERVED)
@@ -160,10 +186,10 @@ def main() -> int:
     console = Console()
     if not console.is_terminal:
         console = Console(width=130)
-    show(console, rows, [*ours, *paper, *beyond])
+    show(console, rows, [*ours, *live, *paper, *beyond])
     for name, (stored, found) in known.items():
         console.print(f"bound, {name}: {found:.4f} (known: {stored:.4f})", highlight=False)
-    outcomes = targets(base, ours, beyond, lines)
+    outcomes = targets(base, ours, live, beyond, lines)
     for target, outcome in outcomes.items():
         console.print(f"{target}: {outcome}", highlight=False)
     RESULTS.mkdir(exist_ok=True)
@@ -171,6 +197,7 @@ def main() -> int:
         "paper's policies, R = 9": paper,
         "Westward's planner, R = 0": ours,
         "clairvoyant, R = 9": beyond,
+        "Westward's planner online, R = 9": live,
     }
     frontier.plot(RESULTS / f"{NAME}.svg", lines, groups)
     with tempfile.TemporaryDirectory() as folder:
@@ -183,7 +210,7 @@ def main() -> int:
         "base": asdict(base),
         "published": [{**asdict(point), "published": asdict(row)} for row, point in rows],
         "bounds": {name: {"known": k, "found": f} for name, (k, f) in known.items()},
-        "points": [asdict(point) for point in (*ours, *paper, *beyond)],
+        "points": [asdict(point) for point in (*ours, *live, *paper, *beyond)],
         "lines": [asdict(line) for line in lines],
         "targets": outcomes,
     }

@@ -6,10 +6,13 @@ wait at every round, and whenever there is one, a job may start "now": so it fin
 than slots alone allow.
 """
 
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from bench.gaia.rules import DATA, START_AT, TICK_S, Case, Run
 from policies.weights import Weights
+from scheduler.planner.budget import Budget
 from scheduler.planner.pipeline import plan
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.replay import world
@@ -21,6 +24,10 @@ from scheduler.replay.traces import gaia
 WORLD = Path(__file__).resolve().parents[1] / "data" / "worlds" / "gaia.yaml"
 TRACE = "pai_1k.csv"
 QUARTER_S = 900.0
+# As fine as a day of them can be searched: for jobs of the short queue, and for the others.
+FINE_S = (10.0, 30.0)
+# Jobs are planned one by one, so that none can be too much.
+ENOUGH = Budget(split_states=10**10)
 # Above any carbon that a later start could save, so that none is later than the rules allow.
 NEVER_YUAN = 1e4
 
@@ -34,7 +41,26 @@ def planned(
         exact: lengths are known; else the average of the job's queue is.
         wait_per_cpu_h: carbon that an hour's wait of one CPU is worth.
     """
-    weights = _weights(wait_per_cpu_h)
+    weights = never_late(wait_per_cpu_h)
+    return _each_alone(case, exact=exact, slots_s=(slot_s, slot_s), weights=weights)
+
+
+def paused(case: Case) -> list[Run]:
+    """The same with exact lengths, where every job may be stopped and resumed at no cost, at the
+    beginnings of FINE_S slots."""
+    weights = replace(never_late(0.0), moving_yuan=0.0, lost_yuan_per_gpu_hour=0.0)
+    return _each_alone(case, exact=True, slots_s=FINE_S, weights=weights, interruptible=True)
+
+
+def _each_alone(
+    case: Case,
+    *,
+    exact: bool,
+    slots_s: tuple[float, float],
+    weights: Weights,
+    interruptible: bool = False,
+) -> list[Run]:
+    """Slots of the first length for jobs of the short queue, of the second for the others."""
     grid = world.load(WORLD).world
     jobs = {
         int(job.id): job for job in gaia.read(DATA / TRACE, start_at=START_AT, exact=exact).jobs
@@ -42,11 +68,19 @@ def planned(
     runs = []
     for task in case.tasks:
         job = jobs[task.id]
-        answer = plan(_snapshot(job, grid, slot_s), weights=weights)
+        job = replace(job, spec=replace(job.spec, interruptible=interruptible))
+        slot_s = slots_s[job.spec.max_delay_s > gaia.SHORT_WAIT_S]
+        answer = plan(_snapshot(job, grid, slot_s), ENOUGH, weights=weights)
         (place,) = answer.placements
-        start = (place.start_at - START_AT).total_seconds() / TICK_S
-        runs.append(Run(task, round(start), task.length))
+        starts = [_tick(run.start_at) for run in place.runs]
+        lengths = [round(run.seconds / TICK_S) for run in place.runs[:-1]]
+        lengths.append(task.length - sum(lengths))
+        runs += [Run(task, *run) for run in zip(starts, lengths, strict=True)]
     return runs
+
+
+def _tick(at: datetime) -> int:
+    return round((at - START_AT).total_seconds() / TICK_S)
 
 
 def replayed(case: Case, *, exact: bool) -> list[Run]:
@@ -64,7 +98,7 @@ def replayed(case: Case, *, exact: bool) -> list[Run]:
             horizon_slots=int(gaia.LONG_WAIT_S // QUARTER_S) + 2,
         ),
         "westward",
-        placer=Westward(weights=_weights(0.0)),
+        placer=Westward(weights=never_late(0.0)),
         gather_s=0.0,
     )
     started = {
@@ -74,7 +108,7 @@ def replayed(case: Case, *, exact: bool) -> list[Run]:
     return [Run(task, round(started[task.id]), task.length) for task in case.tasks]
 
 
-def _weights(wait_per_cpu_h: float) -> Weights:
+def never_late(wait_per_cpu_h: float) -> Weights:
     """Nothing counts but carbon and, where it is given, an hour's wait of one CPU."""
     return Weights(
         nongreen_yuan_per_kwh=0.0,
@@ -85,11 +119,13 @@ def _weights(wait_per_cpu_h: float) -> Weights:
 
 
 def _snapshot(job: ReplayJob, grid: ReplayWorld, slot_s: float) -> Snapshot:
-    """What a round sees when one job has just arrived."""
+    """What a round sees when one job has just arrived; it may begin to run for the last time as
+    late as its longest wait and its length allow."""
+    pauses_s = job.spec.expected_duration_s if job.spec.interruptible else 0.0
     return Snapshot(
         now_at=job.submitted_at,
         slot_s=slot_s,
-        slots=int(job.spec.max_delay_s // slot_s) + 2,
+        slots=int((job.spec.max_delay_s + pauses_s) // slot_s) + 2,
         jobs=(PendingJob(id=job.id, spec=job.spec, submitted_at=job.submitted_at),),
         running=(),
         nodes=grid.nodes,

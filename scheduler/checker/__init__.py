@@ -15,6 +15,7 @@ from scheduler.checker.forecasts import as_planned
 from scheduler.checker.interruptions import check_interruptions, moved
 from scheduler.checker.links import check_links, transfers_of
 from scheduler.checker.maintenance import check_maintenance
+from scheduler.checker.pieces import check_pauses, pieces_of
 from scheduler.checker.quotas import check_quotas
 from scheduler.checker.tables import held_of, hosts_of, runs_of
 from scheduler.checker.together import check_nodes, check_pools, check_sites
@@ -56,13 +57,16 @@ def _check_placements(view: View, placements: Sequence[Placement]) -> list[str]:
     hosts, runs = hosts_of(view), runs_of(view, sound)
     held, transfers = held_of(view, hosts), transfers_of(view, runs)
     found += check_alone(view, hosts, runs, transfers)
+    found += check_pauses(view, sound)
+    if len(pieces := pieces_of(sound)) > len(sound):
+        runs = runs_of(view, pieces)
     found += check_nodes(view, hosts, held, runs)
     found += check_pools(view, hosts, held, runs)
     found += check_sites(view, held, runs)
-    found += check_links(view, runs, transfers)
-    found += check_by_run(view, sound)
-    found += check_maintenance(view, sound)
-    found += check_quotas(view, sound)
+    found += check_links(view, runs, transfers_of(view, runs))
+    found += check_by_run(view, pieces)
+    found += check_maintenance(view, pieces)
+    found += check_quotas(view, pieces)
     return found
 
 

@@ -11,11 +11,13 @@ from operator import itemgetter
 import numpy as np
 
 from scheduler.checker.links import Transfers
+from scheduler.checker.spans import touched
 from scheduler.checker.tables import Hosts, Runs
 from scheduler.checker.view import SLACK, Bools, Floats, Ints, View, groups
 from scheduler.domain.fleet import Site
 from scheduler.domain.job import JobSpec
 from scheduler.domain.remaining import run_s
+from scheduler.planner.plan import Span
 
 ROUNDING_S = 1e-4
 RTT_SAMPLES_MIN = 20
@@ -102,7 +104,11 @@ def _check_end(view: View, runs: Runs, staged_s: Floats) -> Complaints:
         run_s(job.spec, job.done_s, speed) if speed > 0 else math.nan
         for job, speed in zip(runs.jobs, speeds, strict=True)
     ]
-    needs_s, has_s = np.array(works_s, dtype=float) + staged_s, runs.end_s - runs.start_s
+    again_s = [len(p.pauses) * job.spec.restart_s for job, p in pairs]
+    needs_s, has_s = np.array(works_s, dtype=float) + staged_s + again_s, runs.length_s
+    paused = np.array([bool(placement.pauses) for placement in runs.placements], dtype=bool)
+    for run in _rows(paused & (staged_s > 0)):
+        yield run, "pauses, but its data would have to come again"
     for run in _rows(~refused & ~(np.abs(needs_s - has_s) <= ROUNDING_S)):
         yield run, f"gets {has_s[run]} s, needs {needs_s[run]} s"
 
@@ -118,7 +124,7 @@ def _check_energy(view: View, runs: Runs) -> Complaints:
     for run in _rows(~(green_kwh >= share * energy_kwh * (1 - SLACK) - SLACK)):
         yield run, f"{green_kwh[run]} green kWh < {share[run]} of {energy_kwh[run]} kWh"
     least_pue, most_pue = _pue_range(view, runs)
-    has_s = runs.end_s - runs.start_s
+    has_s = runs.length_s
     least_kwh = kw * has_s / 3600 * least_pue
     for run in _rows(~(energy_kwh >= least_kwh * (1 - SLACK) - SLACK)):
         it_kw, seconds = kw[run], has_s[run]
@@ -138,7 +144,16 @@ def _pue_range(view: View, runs: Runs) -> tuple[Floats, Floats]:
         stop = np.clip(runs.stop[rows], first + 1, slots)
         least[rows] = _reduced(np.minimum, pues, first, stop)
         most[rows] = _reduced(np.maximum, pues, first, stop)
+    for row, placement in enumerate(runs.placements):
+        if placement.pauses:
+            touches = [slot for run in placement.runs for slot in _touched(view, run)]
+            own = [view.pue(view.sites[int(runs.site[row])], slot) for slot in touches]
+            least[row], most[row] = min(own), max(own)
     return least, most
+
+
+def _touched(view: View, run: Span) -> range:
+    return touched(view.snapshot, run.start_at, run.end_at)
 
 
 def _reduced(reduce: np.ufunc, values: Floats, first: Ints, stop: Ints) -> Floats:

@@ -39,12 +39,15 @@ def check_interruptions(view: View, plan: Plan) -> Iterator[str]:
             yield f"{one.attempt_id} is stopped but not interruptible"
         if attempt.state not in (JobState.ASSIGNED, JobState.RUNNING):
             yield f"{one.attempt_id} is stopped but {attempt.state}"
-        if not one.cost_yuan > 0 or not math.isfinite(one.gain_yuan):
+        # A pause may cost nothing where the weights say so; it still has to gain.
+        costs = one.cost_yuan > 0 or (one.cost_yuan == 0 and one.kind is InterruptionKind.PAUSE)
+        if not costs or not math.isfinite(one.gain_yuan):
             yield f"{one.attempt_id}: stopping costs {one.cost_yuan}, gains {one.gain_yuan} yuan"
         if one.kind is InterruptionKind.PREEMPT:
             per_job[one.for_job].append(one)
         else:
-            yield from _check_move(view, one, attempt)
+            check = _check_pause if one.kind is InterruptionKind.PAUSE else _check_move
+            yield from check(view, one, attempt)
     used = _used(view, plan) if per_job else {}
     starts_now = {placement.job_id for placement in plan.placements if placement.now}
     for job_id, group in per_job.items():
@@ -116,6 +119,15 @@ def _workers_after(
     return fits
 
 
+def _check_pause(view: View, one: Interruption, attempt: RunningAttempt) -> Iterator[str]:
+    """A pause is worth its cost, and work is left when its grace is over."""
+    if not one.gain_yuan > one.cost_yuan:
+        yield f"{one.attempt_id}: pausing costs {one.cost_yuan} yuan and saves {one.gain_yuan}"
+    left_s = (attempt.unbroken_end_at - view.snapshot.now_at).total_seconds()
+    if not left_s > attempt.spec.stop_grace_s:
+        yield f"{one.attempt_id}: pauses although it ends in {left_s} s"
+
+
 def _check_move(view: View, one: Interruption, attempt: RunningAttempt) -> Iterator[str]:
     """A move goes elsewhere, counts no work twice, and saves more than it costs."""
     place = one.place
@@ -135,14 +147,14 @@ def _check_move(view: View, one: Interruption, attempt: RunningAttempt) -> Itera
     ready_s = (place.start_at - now_at).total_seconds()
     if not ready_s >= attempt.spec.stop_grace_s * (1 - SLACK):
         yield f"{one.attempt_id}: goes on after {ready_s} s, within its grace"
-    left_s = (attempt.expected_end_at - now_at).total_seconds()
+    left_s = (attempt.unbroken_end_at - now_at).total_seconds()
     speed = attempt.spec.speed_on(attempt.accelerator) or 0.0
     most_s = attempt.spec.expected_duration_s - left_s * speed
     if over(one.done_s, max(most_s, 0.0)):
         yield f"{one.attempt_id}: has {one.done_s} s of work done, {most_s} s at most"
     told = dict(one.terms).get("price", 0.0)
     saved = _price_yuan(
-        view, attempt.cluster, view.pool_kw(attempt), (now_at, attempt.expected_end_at)
+        view, attempt.cluster, view.pool_kw(attempt), (now_at, attempt.unbroken_end_at)
     )
     saved -= _price_yuan(
         view, place.cluster, view.pool_kw(attempt, place), (place.start_at, place.end_at)

@@ -52,7 +52,8 @@ class Held:
 class Runs:
     """Placements of pending jobs in pools that have ready nodes, at known sites.
 
-    They touch the slots from ``first`` up to ``stop``. ``needs`` are accelerators, cores and GB of
+    They run for ``length_s`` from ``start_s`` to ``end_s``, pauses aside, and touch the slots from
+    ``first`` up to ``stop``. ``needs`` are accelerators, cores and GB of
     one worker, (runs, 3); ``kw`` is the IT power of all workers on the pool's hungriest node, of
     which ``share`` is to be green. ``given`` are the nodes of those that start now.
     """
@@ -63,6 +64,7 @@ class Runs:
     pool: Ints
     start_s: Floats
     end_s: Floats
+    length_s: Floats
     first: Ints
     stop: Ints
     size: Ints
@@ -112,6 +114,7 @@ def runs_of(view: View, placements: Sequence[Placement]) -> Runs:
     specs = [job.spec for job in jobs]
     start_s = view.seconds(placement.start_at for placement in placements)
     end_s = view.seconds(placement.end_at for placement in placements)
+    paused_s = [sum(pause.seconds for pause in placement.pauses) for placement in placements]
     first, stop = view.touched(start_s, end_s)
     pool = _codes(view.pool_codes[p.cluster, p.accelerator] for p in placements)
     size, needs = np.array([spec.workers for spec in specs], dtype=np.int64), _needs(specs)
@@ -125,6 +128,7 @@ def runs_of(view: View, placements: Sequence[Placement]) -> Runs:
         pool=pool,
         start_s=start_s,
         end_s=end_s,
+        length_s=end_s - start_s - np.array(paused_s, dtype=float),
         first=first,
         stop=stop,
         size=size,

@@ -53,6 +53,7 @@ class ReasonCode(StrEnum):
     PREEMPTED = "PREEMPTED"  # stopped for a job of higher priority
     MIGRATED = "MIGRATED"  # stopped to go on where it is cheaper or greener
     DRAINED = "DRAINED"  # stopped because an operator drains its node
+    PAUSED = "PAUSED"  # stopped to go on there in cheaper or greener hours
     SUSPENDED = "SUSPENDED"  # held at an operator's wish
     RESUMED = "RESUMED"
     FORCED = "FORCED"  # given up at an operator's wish, perhaps alive

@@ -65,10 +65,10 @@ def binding_rows(
         pair, slot = np.unravel_index(int(np.argmin(free_yuan)), free_yuan.shape)
         favourite = Choice(first_pair + int(pair), int(slot))
         rows |= dict.fromkeys(blocking_rows(model, residual, favourite))
-    if choice is not None:
-        for use in model.uses(choice.pair):
+    for run, begin in choice.runs if choice is not None else ():
+        for use in model.uses(run):
             if model.family_of(use.row).hard:
-                touched, amounts = model.load(use, choice.pair, choice.slot)
+                touched, amounts = model.load(use, run, begin)
                 full = 2 * amounts > residual.left[use.row, touched] + TOLERANCE
                 priced = duals.prices[use.row, touched] > TOLERANCE
                 slots = touched.start + np.flatnonzero(full & priced)

@@ -18,8 +18,9 @@ from scheduler.planner.kernels.pricing import sums_at
 from scheduler.planner.kernels.waiting import lacking, now_instead
 from scheduler.planner.never import never_ranks
 from scheduler.planner.placements import price_yuan
-from scheduler.planner.places import costs_yuan
+from scheduler.planner.places import Choice, Places, costs_yuan
 from scheduler.planner.savings import saving_of
+from scheduler.planner.split_told import runs_told
 from scheduler.planner.starting import starts_now
 
 CODES = tuple(ReasonCode)
@@ -47,7 +48,7 @@ class Briefly:
             self._barred(),
             self._jobs,
             places.klass,
-            places.pair,
+            _in_one_run(places),
             places.slot,
             self._now_pair,
             self._now_yuan,
@@ -105,6 +106,7 @@ class Briefly:
                 outcome, (reason, saving) = Outcome.PLACED, starts[j]
             elif i >= 0:
                 outcome, reason = Outcome.PLANNED, self._later(k, i, int(slot[q]), q, saved)
+                reason = Reason(reason.code, reason.message + self._told(j))
             else:
                 reason = self._nowhere(k)
             made.append(
@@ -126,17 +128,35 @@ class Briefly:
         """Of those that start now, where, and what that saves."""
         places, model = self._decision.places, self._model
         jobs = [j for j in self._jobs.tolist() if is_starting(self._decision, j)]
-        pair, slot = places.pair[jobs], places.slot[jobs]
-        kwh, green_kwh, carbon_kg, _ = self._decision.ledger.energies(pair, slot)
-        price = price_yuan(model, pair, slot)
+        job, pair, slot = self._runs(jobs)
+        of_run = [*self._decision.ledger.energies(pair, slot)[:3], price_yuan(model, pair, slot)]
+        each = np.array([np.bincount(job, of_each, len(jobs)) for of_each in of_run])
         found = {}
-        for q, (j, i) in enumerate(zip(jobs, pair.tolist(), strict=True)):
+        for j, (kwh, green_kwh, carbon_kg, price) in zip(jobs, each.T.tolist(), strict=True):
+            i = int(places.pair[j])
             name = model.scene.pools[model.candidates.pairs.pool[i]].name
-            share = float(green_kwh[q] / kwh[q]) if kwh[q] > 0 else 0.0
-            text = f"Starts now at {name}: {kwh[q]:.3g} kWh, {share:.0%} green."
-            saving = saving_of(model, i, float(kwh[q]), float(carbon_kg[q]), float(price[q]))
-            found[j] = (Reason(ReasonCode.CHOSEN, text), saving)
+            share = green_kwh / kwh if kwh > 0 else 0.0
+            text = f"Starts now at {name}: {kwh:.3g} kWh, {share:.0%} green."
+            saving = saving_of(model, i, kwh, carbon_kg, price)
+            found[j] = (Reason(ReasonCode.CHOSEN, text + self._told(j)), saving)
         return found
+
+    def _runs(self, jobs: Sequence[int]) -> tuple[Ints, Ints, Ints]:
+        """Of every run of jobs that have a place: which of the jobs, pair and slot."""
+        runs = [self._placed(j).runs for j in jobs]
+        each = [(q, *run) for q, of_job in enumerate(runs) for run in of_job]
+        made = np.array(each, dtype=np.int64).reshape(-1, 3)
+        return made[:, 0], made[:, 1], made[:, 2]
+
+    def _placed(self, job: int) -> Choice:
+        choice = self._decision.places.choice(job)
+        assert choice is not None, "asked of jobs with a place"
+        return choice
+
+    def _told(self, job: int) -> str:
+        """The runs of a job that has several."""
+        choice = self._placed(job)
+        return f" {runs_told(self._model, choice)}." if choice.split is not None else ""
 
     def _saved(self, pair: Ints, slot: Ints) -> tuple[Floats, Floats]:
         """What each job's place saves of the tariff, and in all, against a start now; (jobs,)."""
@@ -146,6 +166,12 @@ class Briefly:
         tariff[both] = price_yuan(self._model, now, none)
         tariff[both] -= price_yuan(self._model, pair[both], slot[both])
         total[both] = self._now_yuan[both] - costs_yuan(self._model, pair[both], slot[both])
+        for q in np.flatnonzero(both).tolist() if self._decision.places.split else ():
+            if (split := self._decision.places.split.get(int(self._jobs[q]))) is not None:
+                runs = np.array(split.runs).T
+                tariff[q] += float(price_yuan(self._model, pair[[q]], slot[[q]])[0])
+                tariff[q] -= float(price_yuan(self._model, runs[0], runs[1]).sum())
+                total[q] = self._now_yuan[q] - split.yuan
         return tariff, total
 
     def _later(self, k: int, i: int, slot: int, q: int, saved: tuple[Floats, Floats]) -> Reason:
@@ -196,6 +222,15 @@ _LACKS = {
     ReasonCode.POWER_CAP: "the power cap leaves",
     ReasonCode.LINK: "the links leave",
 }
+
+
+def _in_one_run(places: Places) -> Ints:
+    """The pairs, -1 for jobs in several runs: for those, what is left is beside themselves."""
+    if not places.split:
+        return places.pair
+    pair = places.pair.copy()
+    pair[list(places.split)] = -1
+    return pair
 
 
 def is_starting(decision: Decision, job: int) -> bool:

@@ -24,6 +24,8 @@ class Budget:
         exact_options: up to so many options in all, CP-SAT plans everything at once, above it one
             neighbourhood after another; 0 leaves it out.
         exact_work: CP-SAT's deterministic time, about seconds of one core.
+        split_states: states looked at for jobs in several runs, for the bound and for the plan
+            each.
         explained: jobs that do not start now but are explained with all their candidates.
         seconds: about so much of one core for all of the search; less work is done where the above
             would take more, though never less than one pass over all options for a bound and one
@@ -37,6 +39,7 @@ class Budget:
     looks: int = 400_000
     exact_options: int = 2000
     exact_work: float = 0.1
+    split_states: int = 20_000_000
     explained: int = 50
     seconds: float | None = None
 
@@ -56,5 +59,6 @@ class Budget:
             tries_looks=int(self.tries_looks * share),
             looks=int(self.looks * share),
             exact_work=self.exact_work * share,
+            split_states=int(self.split_states * share),
             exact_options=self.exact_options if share > 0.5 else 0,
         )

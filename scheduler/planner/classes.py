@@ -9,7 +9,7 @@ import numpy as np
 from policies.scene import Columns, Floats, JobClass, Pool
 from policies.weights import Weights, urgency
 from scheduler.domain.job import GreenMatching, JobSpec
-from scheduler.domain.remaining import left_s
+from scheduler.domain.remaining import left_s, ran_s
 from scheduler.planner.kernels.distinct import distinct
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.planner.tenants import above_share
@@ -69,6 +69,9 @@ def _times(
     if job.not_before_at is not None:
         ready_s = max(ready_s, (job.not_before_at - start_at).total_seconds())
     overdue_s = (earliest_s + spec.max_delay_s) // slot_s * slot_s
+    if job.done_s > 0:
+        # While it ran it did not wait; but for its restart.
+        overdue_s += max(ran_s(spec, job.done_s) - spec.restart_s, 0.0)
     deadline_s = math.inf
     if spec.deadline_at is not None:
         deadline_s = (spec.deadline_at - start_at).total_seconds()
@@ -108,6 +111,7 @@ def _identity(spec: JobSpec, ruled: Collection[str], parts: Parts) -> tuple[obje
         spec.must_be_in,
         spec.must_not_be_in,
         spec.priority,
+        (spec.stop_grace_s, spec.checkpoint_interval_s) if spec.interruptible else None,
     )
 
 

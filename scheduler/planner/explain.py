@@ -14,9 +14,11 @@ from scheduler.planner.brief import Briefly, is_starting
 from scheduler.planner.candidates import PRECEDENCE
 from scheduler.planner.decision import Decision
 from scheduler.planner.ledger import Energy
+from scheduler.planner.placements import spans_of
 from scheduler.planner.places import Choice
 from scheduler.planner.savings import saving_of
 from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.split_told import runs_told, terms_of
 from scheduler.planner.starting import starts_now
 
 # What starts in one round is explained closely up to so many, beside the others.
@@ -104,13 +106,15 @@ class _Teller:
         offers: dict[int, Offer] = {}
         for pair in range(span.start, span.stop):
             here = yuan[pair - span.start]
-            slot = int(np.argmin(here))
+            choice = Choice(pair, int(np.argmin(here)))
             if self._choice is not None and self._choice.pair == pair:
-                slot = self._choice.slot
-            elif not np.isfinite(here[slot]):
+                choice = self._choice
+            elif not np.isfinite(here[choice.slot]):
                 continue
-            pool = int(block.pools[pair - span.start])
-            offers[pool] = self._offer(Choice(pair, slot), float(excess[pair - span.start, slot]))
+            pool, over_yuan = int(block.pools[pair - span.start]), 0.0
+            if choice.split is None:
+                over_yuan = float(excess[pair - span.start, choice.slot])
+            offers[pool] = self._offer(choice, over_yuan)
         chosen = next((o for o in offers.values() if o.choice == self._choice), None)
         candidates = self._candidates(offers, chosen, free_yuan)
         outcome, reason = Outcome.UNPLACED, self._why_unplaced(candidates)
@@ -119,6 +123,7 @@ class _Teller:
             outcome = Outcome.PLACED if now else Outcome.PLANNED
             rest = [o for o in offers.values() if o is not chosen]
             reason = self._why_here(chosen, rest) if now else self._why_later(chosen, yuan, excess)
+            reason = self._with_runs(reason, chosen, float(yuan.min(initial=np.inf)))
         binding = binding_rows(
             model,
             self._residual,
@@ -143,6 +148,9 @@ class _Teller:
     def _offer(self, choice: Choice, excess_yuan: float) -> Offer:
         block, row = self._block, choice.pair - self._block.span.start
         terms = {name: float(yuan[row, choice.slot]) for name, yuan in block.terms}
+        if choice.split is not None:
+            terms = terms_of(self._model, choice, choice.split)
+            excess_yuan = self._residual.excess_yuan(choice)
         elastic = next((f.name for f in self._model.families if not f.hard), "")
         if excess_yuan:
             terms[elastic] = terms.get(elastic, 0.0) + excess_yuan
@@ -202,15 +210,15 @@ class _Teller:
     def _in_the_running(
         self, pool: int, offer: Offer, chosen: Offer | None, offers: dict[int, Offer]
     ) -> Candidate:
-        where, scene = self._model.scene.pools[pool], self._model.scene
-        end_s = offer.start_s + float(self._model.candidates.pairs.run_s[offer.choice.pair])
+        where = self._model.scene.pools[pool]
+        spans = spans_of(self._model, offer.choice)
         return Candidate(
             cluster=where.cluster,
             accelerator=where.accelerator,
             feasible=True,
             chosen=offer is chosen,
-            start_at=scene.time_at(offer.start_s),
-            end_at=scene.time_at(end_s),
+            start_at=spans[0].start_at,
+            end_at=spans[-1].end_at,
             rtt_p95_ms=self._rtt_ms(pool),
             green_share=offer.energy.green_share,
             energy_kwh=offer.energy.kwh,
@@ -254,6 +262,17 @@ class _Teller:
             f"green{way}. "
         )
         return Reason(ReasonCode.CHOSEN, text + _against(chosen, rest))
+
+    def _with_runs(self, reason: Reason, chosen: Offer, unbroken_yuan: float) -> Reason:
+        """With the runs, if there are several, and what they save against the best single one."""
+        if chosen.choice.split is None:
+            return reason
+        text = f"{reason.message} {runs_told(self._model, chosen.choice)}"
+        if np.isfinite(unbroken_yuan):
+            saved = max(unbroken_yuan - chosen.total_yuan, 0.0)
+            stops = _yuan(chosen.choice.split.stops_yuan)
+            text += f"; that saves {_yuan(saved)} against one run, {stops} for stopping included"
+        return Reason(reason.code, f"{text}.")
 
     def _why_later(self, chosen: Offer, yuan: Floats, excess: Floats) -> Reason:
         """Why a job that has a place does not start now."""

@@ -1,4 +1,5 @@
-"""What runs and should stop, to go on later: for a job of higher priority, or for a better place.
+"""What runs and should stop, to go on later: for a job of higher priority, for a better place, or
+for a better time.
 
 After the plan, since both ask what it leaves: who still waits, and what is still free.
 """
@@ -11,6 +12,8 @@ from scheduler.domain.explanation import Explanation
 from scheduler.domain.reason import Reason
 from scheduler.planner.decision import Decision
 from scheduler.planner.migrate import migrate
+from scheduler.planner.overruns import overruns_told
+from scheduler.planner.pauses import pauses
 from scheduler.planner.plan import Interruption, Placement
 from scheduler.planner.preempt import preempt
 from scheduler.planner.snapshot import Snapshot
@@ -38,9 +41,15 @@ def interrupt(
     interruptions = preempted.interruptions
     if not interruptions:
         interruptions = migrate(snapshot, decision, placements, policies)
+    stopped = {one.attempt_id for one in interruptions}
+    paused = pauses(snapshot, decision, placements, policies)
+    interruptions += tuple(one for one in paused if one.attempt_id not in stopped)
+    late = overruns_told(snapshot, decision.model.scene, placements, explanations)
     told = []
     for job, explanation in zip(snapshot.jobs, explanations, strict=True):
         more = [preempted.told[job.id]] if job.id in preempted.told else []
+        if job.id in late:
+            more.append(late[job.id])
         if job.stopped is not None:
             more.append(f"Stopped before: {job.stopped.message}.")
         reason = explanation.reason

@@ -48,7 +48,8 @@ class Ledger:
         columns = model.scene.columns
         # What each class holds in every slot, (K,).
         self._share: Floats = np.where(columns.green_by_run, 0.0, columns.green_share)
-        self._enter(places.pair, places.slot, self._load_kwh, self._held_kwh)
+        _, pair, slot = places.runs()
+        self._enter(pair, slot, self._load_kwh, self._held_kwh)
 
     def _enter(self, pair: Ints, slot: Ints, load: Floats, held: Floats) -> None:
         enter_loads(self._model.problem, self._pue, self._share, pair, slot, load, held)
@@ -56,11 +57,11 @@ class Ledger:
             held[int(self._model.candidates.pairs.site[pair[q]]), span] += kwh
 
     def _first(self, pair: Ints, slot: Ints) -> Iterator[tuple[int, slice, Floats]]:
-        """Of options (-1: none) that are green over the run as a whole: the slots of the first part
+        """Of options that are green over the run as a whole: the slots of the first part
         of the run, and the kWh that they hold in each."""
         scene, pairs = self._model.scene, self._model.candidates.pairs
-        some = np.flatnonzero(pair >= 0)
-        for q in some[scene.columns.green_by_run[pairs.klass[pair[some]]]].tolist():
+        klass = self._model.problem.pairs["klass"][pair]
+        for q in np.flatnonzero(scene.columns.green_by_run[klass]).tolist():
             i, k, c = int(pair[q]), int(pairs.klass[pair[q]]), int(pairs.site[pair[q]])
             share = scene.columns.green_share[k : k + 1]
             length_s = float(first_s(share, pairs.run_s[i : i + 1], self._pue[c])[0])
@@ -75,18 +76,18 @@ class Ledger:
     def add(self, choice: Choice, times: int = 1) -> None:
         """Enters a run; -1 takes it out again."""
         load, held = np.zeros((2, *self._load_kwh.shape))
-        self._enter(np.array([choice.pair]), np.array([choice.slot]), load, held)
+        pair, slot = np.array(choice.runs, dtype=np.int64).T
+        self._enter(pair, slot, load, held)
         self._load_kwh += times * load
         self._held_kwh += times * held
 
     def energy(self, choice: Choice) -> Energy:
         """What a run would use and get if it were added to what the ledger holds."""
         self.add(choice)
-        kwh, green_kwh, carbon_kg, held_kw = self.energies(
-            np.array([choice.pair]), np.array([choice.slot])
-        )
+        figures = self.energies(*np.array(choice.runs, dtype=np.int64).T)
         self.add(choice, -1)
-        return Energy(float(kwh[0]), float(green_kwh[0]), float(carbon_kg[0]), float(held_kw[0]))
+        kwh, green_kwh, carbon_kg = (float(figure.sum()) for figure in figures[:3])
+        return Energy(kwh, green_kwh, carbon_kg, float(figures[3].max()))
 
     def energies(self, pair: Ints, slot: Ints) -> tuple[Floats, Floats, Floats, Floats]:
         """kWh, green kWh, kg of carbon and kW held of runs that the ledger holds, (n,) each."""

@@ -30,6 +30,7 @@ from scheduler.planner.plan import Interruption, InterruptionKind, Placement
 from scheduler.planner.scene import build_scene
 from scheduler.planner.sites import it_power_kw
 from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot
+from scheduler.planner.splits import carried
 from scheduler.planner.stopping import likely_lost_s, stop_yuan, under_way
 
 # Runs that are looked at closely in one round.
@@ -74,7 +75,8 @@ def migrate(
     movers = _promising(snapshot, decision, _movable(snapshot, scene))
     if not movers:
         return ()
-    return _Moving(snapshot, decision, placements, movers, policies).decided()
+    moves = [_move(mover, snapshot, scene.weights) for mover in movers]
+    return _Moving(snapshot, decision, placements, movers, moves, policies=policies).decided()
 
 
 def _movable(snapshot: Snapshot, scene: Scene) -> list[Mover]:
@@ -84,7 +86,7 @@ def _movable(snapshot: Snapshot, scene: Scene) -> list[Mover]:
         if not attempt.stoppable or attempt.state is not JobState.RUNNING:
             continue
         spec = attempt.spec
-        rest_s = (attempt.expected_end_at - now_at).total_seconds()
+        rest_s = (attempt.unbroken_end_at - now_at).total_seconds()
         speed = spec.speed_on(attempt.accelerator)
         if speed is None or rest_s <= spec.stop_grace_s:
             continue
@@ -188,8 +190,11 @@ def _most_saved_yuan(
     return np.asarray(here - least, dtype=np.float64)
 
 
-class _Moving:
-    """One round's look at some runs, as jobs of a snapshot of their own."""
+class WhatIf:
+    """Some runs as jobs of a snapshot of their own, beside all that the plan has placed: each once
+    as it is (``stays``; None where it could not start any more, and nobody can say what it costs),
+    once as another job for the rest of it. ``residual`` is what is left beside the plan and those
+    that stay."""
 
     def __init__(
         self,
@@ -197,6 +202,8 @@ class _Moving:
         decision: Decision,
         placements: Sequence[Placement],
         movers: Sequence[Mover],
+        rests: Sequence[PendingJob],
+        *,
         policies: tuple[Policy, ...],
     ) -> None:
         self._snapshot, self._decision, self._movers = snapshot, decision, movers
@@ -206,14 +213,13 @@ class _Moving:
         jobs = [snapshot.jobs[i] for i in kept]
         stays = [_stay(mover, snapshot) for mover in movers]
         weights = decision.model.scene.weights
-        moves = [_move(mover, snapshot, weights) for mover in movers]
         what_if = replace(
             snapshot,
-            jobs=(*jobs, *stays, *moves),
+            jobs=(*jobs, *stays, *rests),
             running=tuple(a for a in snapshot.running if a.attempt_id not in ids),
         )
         scene = build_scene(what_if, weights)
-        self._model = build_model(scene, find_candidates(scene, policies))
+        self.model = build_model(scene, find_candidates(scene, policies))
         self._klass = {i: k for k, klass in enumerate(scene.classes) for i in klass.jobs}
         self._first = len(jobs)
         self._blocks: dict[int, Block] = {}
@@ -222,13 +228,13 @@ class _Moving:
         at = np.empty(len(listed), dtype=np.int64)
         at[listed] = np.arange(len(listed))
         places = self._as_planned(kept, at)
-        self._stays = [self._staying(m) for m in range(len(movers))]
-        for m, choice in enumerate(self._stays):
+        self.stays = [self._staying(m) for m in range(len(movers))]
+        for m, choice in enumerate(self.stays):
             if choice is not None:
                 job = at[self._first + m]
                 places.pair[job], places.slot[job] = choice.pair, choice.slot
-        self._residual: Residual = Residual(self._model, places)
-        self._ledger = Ledger(self._model, places)
+        self.residual: Residual = Residual(self.model, places)
+        self._ledger = Ledger(self.model, places)
 
     def _as_planned(self, kept: list[int], at: Ints) -> Places:
         """The plan's places, as options of this model.
@@ -237,67 +243,79 @@ class _Moving:
             kept: the index in the snapshot of each job that has a place.
             at: where each job of this model stands among its places.
         """
-        planned, before, places = self._decision.places, self._decision.model, nowhere(self._model)
+        planned, before, places = self._decision.places, self._decision.model, nowhere(self.model)
         listed = np.array([i for klass in before.scene.classes for i in klass.jobs], dtype=np.int64)
         placed = np.flatnonzero(planned.pair >= 0)
         job = at[np.searchsorted(kept, listed[placed])]
         pool = before.candidates.pairs.pool[planned.pair[placed]].astype(np.int64)
-        pairs, pools = self._model.candidates.pairs, len(self._model.scene.pools)
+        pairs, pools = self.model.candidates.pairs, len(self.model.scene.pools)
         # Pairs are sorted by class and pool.
         keys = pairs.klass.astype(np.int64) * pools + pairs.pool
         places.pair[job] = np.searchsorted(keys, places.klass[job] * pools + pool)
         places.slot[job] = planned.slot[placed]
+        splits = {
+            int(job[n]): (int(places.pair[job[n]]), planned.split[int(placed[n])])
+            for n in (np.searchsorted(placed, list(planned.split)) if planned.split else ())
+        }
+        self.model, places.split = carried(before, self.model, splits)
         return places
+
+    def rest_class(self, m: int) -> int:
+        """The class of the rest of a run."""
+        return self._klass[self._first + len(self._movers) + m]
 
     def _block(self, klass: int) -> Block:
         """The options of a class."""
         if klass not in self._blocks:
-            self._blocks[klass] = Block(self._model, klass)
+            self._blocks[klass] = Block(self.model, klass)
         return self._blocks[klass]
 
     def _staying(self, m: int) -> Choice | None:
-        """The run as it is; None where it could not start any more, and nobody can say what it
-        costs."""
+        """The run as it is."""
         attempt, k = self._movers[m].attempt, self._klass[self._first + m]
-        for p, pool in enumerate(self._model.scene.pools):
+        for p, pool in enumerate(self.model.scene.pools):
             if (pool.cluster, pool.accelerator) == (attempt.cluster, attempt.accelerator):
-                allowed = self._model.candidates.pair_verdict[k, p] < 0
-                return Choice(self._model.candidates.row_of(k, p), 0) if allowed else None
+                allowed = self.model.candidates.pair_verdict[k, p] < 0
+                return Choice(self.model.candidates.row_of(k, p), 0) if allowed else None
         return None
 
+
+class _Moving(WhatIf):
+    """One round's look at what would rather be elsewhere."""
+
     def decided(self) -> tuple[Interruption, ...]:
-        weights, made = self._model.scene.weights, list[Interruption]()
+        weights, made = self.model.scene.weights, list[Interruption]()
         for m, mover in enumerate(self._movers):
-            stay = self._stays[m]
+            stay = self.stays[m]
             if stay is None or len(made) >= weights.moves_most:
                 continue
-            self._residual.place(stay, -1)
+            self.residual.place(stay, -1)
             self._ledger.add(stay, -1)
             move = self._best(m, stay)
             if move is None:
-                self._residual.place(stay)
+                self.residual.place(stay)
                 self._ledger.add(stay)
                 continue
             job_id = mover.attempt.job_id
-            place = placement_of(job_id, self._model, move.choice, self._ledger, ())
+            place = placement_of(job_id, self.model, move.choice, self._ledger, ())
             done_s = _done_s(mover, self._snapshot, weights)
             made.append(_interruption(mover, move, place, done_s))
-            self._residual.place(move.choice)
+            self.residual.place(move.choice)
             self._ledger.add(move.choice)
         return tuple(made)
 
     def _best(self, m: int, stay: Choice) -> Move | None:
         """The best move that gains, everything else being where it is."""
-        mover, pools = self._movers[m], self._model.candidates.pairs.pool
-        k = self._klass[self._first + len(self._movers) + m]
+        mover, pools = self._movers[m], self.model.candidates.pairs.pool
+        k = self.rest_class(m)
         block, own = self._block(k), int(pools[stay.pair])
-        slot = int(self._model.scene.classes[k].ready_s // self._model.scene.slot_s)
+        slot = int(self.model.scene.classes[k].ready_s // self.model.scene.slot_s)
         # What ends where forecasts end is not compared: only what is known counts.
-        axis = self._model.scene.axis
-        if slot >= self._model.scene.slots or self._last(stay) >= axis:
+        axis = self.model.scene.axis
+        if slot >= self.model.scene.slots or self._last(stay) >= axis:
             return None
-        room_yuan = block.room_yuan(self._residual.left) + np.where(block.allowed, 0.0, np.inf)
-        stays = self._terms(stay, self._residual.excess_yuan(stay))
+        room_yuan = block.room_yuan(self.residual.left) + np.where(block.allowed, 0.0, np.inf)
+        stays = self._terms(stay, self.residual.excess_yuan(stay))
         best: Move | None = None
         for row in np.flatnonzero(np.isfinite(room_yuan[:, slot])).tolist():
             choice, pool = Choice(block.span.start + row, slot), int(block.pools[row])
@@ -317,23 +335,23 @@ class _Moving:
 
     def _last(self, choice: Choice) -> int:
         """The slot behind the last one that a run touches."""
-        block = self._block(int(self._model.candidates.pairs.klass[choice.pair]))
+        block = self._block(int(self.model.candidates.pairs.klass[choice.pair]))
         return int(block.run.last[choice.pair - block.span.start, choice.slot])
 
     def _terms(self, choice: Choice, excess_yuan: float) -> dict[str, float]:
         """What an option costs, per policy."""
-        block = self._block(int(self._model.candidates.pairs.klass[choice.pair]))
+        block = self._block(int(self.model.candidates.pairs.klass[choice.pair]))
         row = choice.pair - block.span.start
         terms = {name: float(yuan[row, choice.slot]) for name, yuan in block.terms}
-        elastic = next((f.name for f in self._model.families if not f.hard), "")
+        elastic = next((f.name for f in self.model.families if not f.hard), "")
         if elastic:
             terms[elastic] = terms.get(elastic, 0.0) + excess_yuan
         return terms
 
     def _cost_yuan(self, mover: Mover, klass: int, pool: int) -> float:
-        scene = self._model.scene
-        row = self._model.candidates.row_of(klass, pool)
-        stage_s = float(self._model.candidates.pairs.stage_s[row])
+        scene = self.model.scene
+        row = self.model.candidates.row_of(klass, pool)
+        stage_s = float(self.model.candidates.pairs.stage_s[row])
         stop = stop_yuan(mover.attempt, self._snapshot, scene.weights, stage_s)
         return scene.rules.moving_yuan(mover.attempt.cluster) + stop
 

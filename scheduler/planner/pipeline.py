@@ -23,6 +23,7 @@ from scheduler.planner.recall import recalled, to_recall
 from scheduler.planner.scene import build_scene
 from scheduler.planner.search import search
 from scheduler.planner.snapshot import Prices, Snapshot
+from scheduler.planner.splits import split
 from scheduler.planner.starting import start_now
 
 
@@ -82,21 +83,24 @@ def plan_round(
     model = build_model(scene, find_candidates(scene, policies))
     done("candidates")
     found = search(model, budget, done, recalled(model, snapshot.prices))
-    residual = Residual(model, found.places)
-    nodes = start_now(model, found.places, residual)
-    _oldest_first(found.places, nodes)
+    splitted = split(model, found, budget)
+    model, places = splitted.model, splitted.places
+    done("split")
+    residual = Residual(model, places)
+    nodes = start_now(model, places, residual)
+    _oldest_first(places, nodes)
     done("nodes")
-    objective = objective_yuan(model, found.places, found.active)
-    bound = min(found.duals.bound_yuan, objective)
+    objective = objective_yuan(model, places, found.active)
+    bound = min(splitted.duals.bound_yuan, objective)
     gap = (objective - bound) / abs(objective) if objective else 0.0
-    ledger = Ledger(model, found.places)
-    placements = placements_of(snapshot, model, found.places, ledger, nodes)
+    ledger = Ledger(model, places)
+    placements = placements_of(snapshot, model, places, ledger, nodes)
     decision = Decision(
         model=model,
-        places=found.places,
+        places=places,
         active=np.isin(np.arange(len(model.jobs)), found.active),
         residual=residual,
-        duals=found.duals,
+        duals=splitted.duals,
         ledger=ledger,
         decided_at=snapshot.now_at,
         objective_yuan=objective,
@@ -122,7 +126,9 @@ def _oldest_first(places: Places, nodes: dict[int, tuple[str, ...]]) -> None:
     """Gives the earlier places to those of a class that have waited longer."""
     order = np.lexsort((places.slot, places.pair < 0, places.klass))
     places.pair, places.slot = places.pair[order], places.slot[order]
-    moved = {int(old): new for new, old in enumerate(order.tolist()) if old in nodes}
+    held = nodes.keys() | places.split.keys()
+    moved = {old: new for new, old in enumerate(order.tolist()) if old in held}
+    places.split = {moved[old]: own for old, own in places.split.items()}
     known = {moved[old]: own for old, own in nodes.items()}
     nodes.clear()
     nodes.update(known)

@@ -1,6 +1,7 @@
 """Places in the model as the placements that a plan tells of."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from scheduler.planner.kernels.placing import energy_costs
 from scheduler.planner.ledger import Ledger
 from scheduler.planner.model import Model
 from scheduler.planner.places import Choice, Places
-from scheduler.planner.plan import Placement
+from scheduler.planner.plan import Placement, Span
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planner.starting import StartNodes, starts_now
 
@@ -18,15 +19,16 @@ def placements_of(
     snapshot: Snapshot, model: Model, places: Places, ledger: Ledger, nodes: StartNodes
 ) -> tuple[Placement, ...]:
     """Placements in the order of the snapshot's jobs."""
-    where = np.flatnonzero(places.pair >= 0)
-    pair, slot = places.pair[where], places.slot[where]
-    figures = np.stack([*ledger.energies(pair, slot), price_yuan(model, pair, slot)]).T.tolist()
+    job, pair, slot = places.runs()
+    each = np.stack([*ledger.energies(pair, slot), price_yuan(model, pair, slot)])
+    first = np.flatnonzero(np.diff(job, prepend=-1))
+    figures = np.add.reduceat(each, first, axis=1) if len(first) else each
+    figures[3] = np.maximum.reduceat(each[3], first) if len(first) else each[3]
     jobs = [i for klass in model.scene.classes for i in klass.jobs]
     placed: dict[int, Placement] = {}
-    for row, j in enumerate(where.tolist()):
-        choice = Choice(int(pair[row]), int(slot[row]))
-        own = nodes.get(j, ())
-        placed[jobs[j]] = _placement(snapshot.jobs[jobs[j]].id, model, choice, figures[row], own)
+    for (j, choice), own in zip(places.placed(), figures.T.tolist(), strict=True):
+        job_id = snapshot.jobs[jobs[j]].id
+        placed[jobs[j]] = _placement(job_id, model, choice, own, nodes.get(j, ()))
     return tuple(placed[i] for i in sorted(placed))
 
 
@@ -45,8 +47,8 @@ def placement_of(
 ) -> Placement:
     """One placement; the ledger holds all others."""
     energy = ledger.energy(choice)
-    price = price_yuan(model, np.array([choice.pair]), np.array([choice.slot]))
-    figures = [energy.kwh, energy.green_kwh, energy.carbon_kg, energy.held_kw, float(price[0])]
+    price = float(price_yuan(model, *np.array(choice.runs, dtype=np.int64).T).sum())
+    figures = [energy.kwh, energy.green_kwh, energy.carbon_kg, energy.held_kw, price]
     return _placement(job_id, model, choice, figures, nodes)
 
 
@@ -55,15 +57,14 @@ def _placement(
 ) -> Placement:
     pairs, scene = model.candidates.pairs, model.scene
     pool = scene.pools[pairs.pool[choice.pair]]
-    start_s = max(choice.slot * scene.slot_s, float(pairs.start_s[choice.pair]))
-    start_at = scene.time_at(start_s)
+    runs = spans_of(model, choice)
     kwh, green_kwh, carbon_kg, held_kw, price_yuan = figures
     return Placement(
         job_id=job_id,
         cluster=pool.cluster,
         accelerator=pool.accelerator,
-        start_at=start_at,
-        end_at=start_at + timedelta(seconds=float(pairs.run_s[choice.pair])),
+        start_at=runs[0].start_at,
+        end_at=runs[-1].end_at,
         now=starts_now(model, choice),
         nodes=nodes,
         energy_kwh=kwh,
@@ -71,4 +72,19 @@ def _placement(
         green_held_kw=held_kw,
         cost_yuan=price_yuan,
         carbon_kg=carbon_kg,
+        pauses=tuple(Span(a.end_at, b.start_at) for a, b in pairwise(runs)),
     )
+
+
+def spans_of(model: Model, choice: Choice) -> tuple[Span, ...]:
+    """When a job runs."""
+    pairs, scene = model.candidates.pairs, model.scene
+    ready_s, found = float(pairs.start_s[choice.pair]), list[Span]()
+    lengths_s = [float(pairs.run_s[choice.pair])]
+    if choice.split is not None:
+        lengths = model.problem.pairs["run"][[pair for pair, _ in choice.runs]]
+        lengths_s = (lengths * scene.slot_s).tolist()
+    for (_, slot), length_s in zip(choice.runs, lengths_s, strict=True):
+        start_at = scene.time_at(max(slot * scene.slot_s, ready_s))
+        found.append(Span(start_at, start_at + timedelta(seconds=length_s)))
+    return tuple(found)

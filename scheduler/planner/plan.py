@@ -8,9 +8,22 @@ from scheduler.domain.explanation import Explanation
 from scheduler.domain.reason import Reason
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time."""
+
+    start_at: datetime
+    end_at: datetime
+
+    @property
+    def seconds(self) -> float:
+        return (self.end_at - self.start_at).total_seconds()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where and when a job is to run. ``nodes[rank]`` is filled for those that start now.
+    """Where and when a job is to run. ``nodes[rank]`` is filled for those that start now. One that
+    is to be stopped, to go on there later, has ``pauses`` between ``start_at`` and ``end_at``.
 
     Energy is at the door (PUE included); ``green_kwh`` of it is allocated from the site's green
     supply; cost is energy times price, without the weights of waiting and the like.
@@ -30,6 +43,20 @@ class Placement:
     green_held_kw: float
     cost_yuan: float
     carbon_kg: float
+    pauses: tuple[Span, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Span, ...]:
+        """When it runs, in order."""
+        starts = [self.start_at, *(pause.end_at for pause in self.pauses)]
+        ends = [*(pause.start_at for pause in self.pauses), self.end_at]
+        return tuple(Span(start, end) for start, end in zip(starts, ends, strict=True))
+
+    @property
+    def first_share(self) -> float:
+        """The part of its time that its first run takes."""
+        total_s = sum(run.seconds for run in self.runs)
+        return self.runs[0].seconds / total_s if total_s > 0 else 1.0
 
 
 class InterruptionKind(StrEnum):
@@ -37,6 +64,7 @@ class InterruptionKind(StrEnum):
 
     PREEMPT = "PREEMPT"  # for a job of higher priority
     MIGRATE = "MIGRATE"  # to go on where it costs less
+    PAUSE = "PAUSE"  # to go on in the same place when it costs less
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

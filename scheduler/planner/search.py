@@ -65,12 +65,13 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Searched:
     """The best plan found and what it costs, the shadow prices with the best certified bound, and
-    the classes that have a start at all."""
+    the classes that have a start at all; ``guide`` are the prices whose own bound is the best."""
 
     places: Places
     yuan: float
     duals: Duals
     active: Ints
+    guide: Guide
 
     @property
     def gap(self) -> float:
@@ -90,7 +91,8 @@ def search(
     market = Market(model, None if known is None else known.worth)
     if not len(market.active):
         none = Duals(market.first_prices(), 0.0, market.worth)
-        return Searched(nowhere(model), 0.0, none, market.active)
+        guide = Guide(none, np.empty(0), market.free.yuan)
+        return Searched(nowhere(model), 0.0, none, market.active, guide)
     fitted = budget.fitted(len(model.problem.pairs))
     if known is None:
         return _attempted(model, market, fitted, done)
@@ -101,7 +103,8 @@ def search(
     afresh = _attempted(model, market, fitted, done)
     best, other = (afresh, again) if afresh.yuan < again.yuan else (again, afresh)
     duals = max(best.duals, other.duals, key=lambda duals: duals.bound_yuan)
-    return replace(best, duals=duals)
+    guide = max(best.guide, other.guide, key=lambda guide: guide.duals.bound_yuan)
+    return replace(best, duals=duals, guide=guide)
 
 
 def _attempted(
@@ -137,7 +140,7 @@ def _attempted(
         best = swept(model, market, guide, Found(found.places, found.yuan), budget)
         duals = replace(duals, bound_yuan=max(bound, found.bound_yuan))
         done("exact")
-    return Searched(best.places, best.yuan, duals, market.active)
+    return Searched(best.places, best.yuan, duals, market.active, guide)
 
 
 def _prices(model: Model, market: Market, passes: int, per_pair: Floats) -> Floats:

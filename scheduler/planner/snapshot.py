@@ -30,9 +30,10 @@ class PendingJob:
 class RunningAttempt:
     """An attempt that holds resources on ``nodes[rank]`` until it ends.
 
-    ``expected_end_at`` may lie in the past for a job that overruns; it still holds its nodes.
-    ``done_s`` is what earlier attempts have kept, in seconds at relative speed 1; ``state`` is the
-    job's.
+    ``expected_end_at`` may lie in the past; it still holds its nodes. For a job that has run
+    ``overruns_s`` longer than expected, it is when it is taken to end now; one that is to pause
+    then has ``rest_s`` more to run. ``done_s`` is what earlier attempts have kept, in seconds at
+    relative speed 1; ``state`` is the job's.
     """
 
     attempt_id: str
@@ -45,6 +46,14 @@ class RunningAttempt:
     expected_end_at: datetime
     state: JobState = JobState.RUNNING
     done_s: float = 0.0
+    submitted_at: datetime | None = None
+    overruns_s: float = 0.0
+    rest_s: float = 0.0
+
+    @property
+    def unbroken_end_at(self) -> datetime:
+        """When it would end without a pause."""
+        return self.expected_end_at + timedelta(seconds=self.rest_s)
 
     @property
     def leaving(self) -> bool:

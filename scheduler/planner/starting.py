@@ -29,10 +29,12 @@ def start_now(model: Model, places: Places, residual: Residual) -> StartNodes:
         if not failed:
             return nodes
         for j in failed:
-            choice = Choice(int(places.pair[j]), int(places.slot[j]))
+            choice = places.choice(j)
+            assert choice is not None, "it was to start now"
             residual.place(choice, -1)
             model.block(choice.pair)
         for j in failed:
+            places.split.pop(j, None)
             again = residual.best(int(places.klass[j]))[0]
             places.pair[j] = -1 if again is None else again.pair
             if again is not None:
@@ -47,6 +49,13 @@ def _due(model: Model, places: Places) -> Ints:
     return here[start_s <= model.scene.now_s]
 
 
+def _first_run_s(model: Model, places: Places, job: int) -> float:
+    """How long a job that starts now keeps its nodes."""
+    if (split := places.split.get(job)) is not None:
+        return float(model.problem.pairs["run"][split.runs[0][0]]) * model.scene.slot_s
+    return float(model.candidates.pairs.run_s[places.pair[job]])
+
+
 def _pack_all(model: Model, places: Places) -> tuple[StartNodes, list[int]]:
     """The nodes per job, and the jobs that found none."""
     due: dict[int, list[int]] = defaultdict(list)
@@ -59,8 +68,8 @@ def _pack_all(model: Model, places: Places) -> tuple[StartNodes, list[int]]:
     for pool, gangs in sorted(due.items()):
         classes = places.klass[gangs]
         specs = [model.scene.classes[k].spec for k in classes.tolist()]
-        run_s = model.candidates.pairs.run_s[places.pair[gangs]]
-        closed = closed_to_runs(model.scene, pool, (model.scene.now_s + run_s).tolist())
+        run_s = [_first_run_s(model, places, j) for j in gangs]
+        closed = closed_to_runs(model.scene, pool, [model.scene.now_s + s for s in run_s])
         weights = model.unplaced_yuan[classes].tolist()
         packing = pack(model.scene.pools[pool], specs, weights, closed)
         for j, found in zip(gangs, packing.nodes, strict=True):

@@ -1,6 +1,7 @@
 """What it costs to stop an attempt that goes on later."""
 
 from policies.weights import Weights
+from scheduler.domain.job import JobSpec
 from scheduler.planner.snapshot import RunningAttempt, Snapshot
 
 
@@ -36,3 +37,12 @@ def stop_yuan(
     lost_s = likely_lost_s(attempt, snapshot, weights)
     idle_s = spec.stop_grace_s + spec.restart_s + stage_s
     return weights.lost_yuan_per_gpu_hour * weights.size(spec) * (lost_s + idle_s) / 3600
+
+
+def planned_stop(spec: JobSpec, weights: Weights) -> tuple[float, float]:
+    """What a stop that is planned ahead costs: once, and per hour of the run that it ends. The same
+    as above, with all of a checkpoint's interval unsaved."""
+    per_h = weights.lost_yuan_per_gpu_hour * weights.size(spec)
+    every_s = spec.checkpoint_interval_s
+    lost_s = spec.stop_grace_s + spec.restart_s + weights.stop_fails_share * every_s
+    return per_h * lost_s / 3600, 0.0 if every_s > 0 else per_h * weights.stop_fails_share

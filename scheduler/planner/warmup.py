@@ -13,11 +13,22 @@ from scheduler.planner.budget import Budget
 from scheduler.planner.candidates import find_candidates
 from scheduler.planner.duals import Market
 from scheduler.planner.kernels.loads import rents
-from scheduler.planner.model import build_model
+from scheduler.planner.kernels.placing import worths
+from scheduler.planner.kernels.pricing import sums_at
+from scheduler.planner.kernels.split_pairs import (
+    best_split,
+    energies_yuan,
+    floors,
+    lay_out,
+    split_least,
+)
+from scheduler.planner.kernels.splits import go_or_pause, room_for_runs
+from scheduler.planner.model import Model, build_model
 from scheduler.planner.pipeline import plan
 from scheduler.planner.places import Choice, Residual
 from scheduler.planner.scene import build_scene
 from scheduler.planner.snapshot import PendingJob, Snapshot
+from scheduler.planner.splits import stops_of
 
 _AT = datetime.fromtimestamp(0, UTC)
 
@@ -38,6 +49,21 @@ def warm_up() -> None:
     residual.fits(choice)
     residual.cost_yuan(choice)
     residual.best(0)
+    _split(model, residual)
+
+
+def _split(model: Model, residual: Residual) -> None:
+    """What only jobs in several runs need."""
+    problem, stops = model.problem, stops_of(model)
+    sums = sums_at(problem, np.zeros(problem.capacity.shape))
+    room, none = room_for_runs(problem, sums, stops), np.zeros(0, dtype=np.int64)
+    energies_yuan(problem, none, none)
+    worths(problem, residual.left, none, none)
+    floors(problem, sums, stops, room, none, np.zeros(0))
+    split_least(problem, sums, stops, room, none, np.zeros(0), 0, np.zeros(0))
+    best_split(problem, sums, stops, room, residual.left, 0, 0.0, 1)
+    lay_out(problem, sums, residual.left, 0, True, room)
+    go_or_pause(problem, stops, 0, 2.0, 1.0, room)
 
 
 def _example() -> Snapshot:

@@ -50,7 +50,7 @@ NOT_FOR_ROOM = frozenset(
 # What a job does, and what becomes of it, is nothing to a placement.
 _NO_MATTER = {
     *("name", "work", "env", "working_dir_sha256", "array", "max_attempts", "on_unreachable"),
-    *("interruptible", "stop_grace_s", "checkpoint_uri", "checkpoint_interval_s"),
+    "checkpoint_uri",
 }
 _MATTERS = attrgetter(*(field.name for field in fields(JobSpec) if field.name not in _NO_MATTER))
 

@@ -7,6 +7,7 @@ import structlog
 
 from scheduler.domain.job import Job, JobState
 from scheduler.domain.transitions import Event
+from scheduler.planner.pauses import next_ask_at
 from scheduler.planner.plan import Interruption, InterruptionKind
 from scheduler.planner.snapshot import Claim
 from scheduler.state.jobs import Change, JobBook
@@ -24,6 +25,7 @@ class Interruptions:
         self._claims: dict[str, Claim] = {}
         # The slot in which running attempts were last looked at although nothing waited.
         self._looked_slot = -1
+        self._ask_at: datetime | None = None
 
     def claims(self, now_at: datetime) -> tuple[Claim, ...]:
         """Those whose time is not up, in the order of their jobs' ids."""
@@ -38,13 +40,27 @@ class Interruptions:
         """Whether to look, once in a slot, for a better place for what runs though nothing waits;
         prices change with the slots."""
         slot = int(now_at.timestamp() // self._slot_s)
-        if slot == self._looked_slot:
+        asked = self._ask_at is not None and self._ask_at <= now_at
+        if slot == self._looked_slot and not asked:
             return False
-        self._looked_slot = slot
-        return any(
-            job.spec.interruptible and job.state is JobState.RUNNING
+        self._looked_slot, self._ask_at = slot, None
+        return bool(self._graces_s())
+
+    def ask_at(self, now_at: datetime) -> datetime | None:
+        """When to look next whether a run should pause, a grace before a slot ends; None: nothing
+        that runs may."""
+        if self._ask_at is None:
+            times = [next_ask_at(now_at, s, self._slot_s) for s in self._graces_s()]
+            self._ask_at = min(times, default=None)
+        return self._ask_at
+
+    def _graces_s(self) -> set[float]:
+        """Of what runs and may be stopped."""
+        return {
+            job.spec.stop_grace_s
             for job in self._book.active().values()
-        )
+            if job.spec.interruptible and job.state is JobState.RUNNING
+        }
 
     async def ask(
         self,
@@ -65,7 +81,7 @@ class Interruptions:
         wanted = [
             i
             for i in interruptions
-            if i.job_id in active and (whole or i.kind is InterruptionKind.PREEMPT)
+            if i.job_id in active and (whole or i.kind is not InterruptionKind.MIGRATE)
         ]
         outcomes = await self._book.apply_many([_change(i, versions[i.job_id]) for i in wanted])
         for interruption, outcome in zip(wanted, outcomes, strict=True):

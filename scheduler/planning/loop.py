@@ -169,6 +169,8 @@ class PlanningLoop:
         # A planned start may have come while its round was still being committed.
         due = [max(start_at, now)] if start_at else []
         due += [back_at] if back_at else []
+        if (ask_at := self._interruptions.ask_at(now)) is not None:
+            due.append(ask_at)
         ahead_s = [(at - now).total_seconds() / self._clock.speedup for at in due]
         return min([*ahead_s, self._suspects.due_s - self._clock.monotonic()])
 
@@ -179,7 +181,7 @@ class PlanningLoop:
         choice = None
         try:
             choice = await self._choose()
-            if choice.jobs or self._interruptions.due(choice.now_at):
+            if self._interruptions.due(choice.now_at) or choice.jobs:
                 await self._plan_jobs(choice, trigger)
         finally:
             self._pace.end(began_s, whole=choice is None or choice.front is None)

@@ -14,6 +14,7 @@ from scheduler.planner.snapshot import PendingJob, PlannedStart, RunningAttempt,
 from scheduler.planning.calendar import Calendar
 from scheduler.planning.front import Front, Line, free
 from scheduler.planning.messages import Ask, Changes, DriftedError, JobNews, Stamp
+from scheduler.planning.values import as_of
 
 # What a job does and with which secrets is nothing to a plan, and must not leave the house with a
 # round that is exported.
@@ -113,7 +114,7 @@ class Mirror:
             slot_s=ask.slot_s,
             slots=ask.slots,
             jobs=tuple(self.pending[job_id] for job_id in chosen),
-            running=tuple(sorted(self._running.values(), key=lambda r: r.attempt_id)),
+            running=tuple(as_of(r, ask.now_at) for r in self._in_order()),
             nodes=self._nodes_in_order,
             sites=dict(sorted(self._sites.items())),
             regions=self._regions,
@@ -121,6 +122,9 @@ class Mirror:
             claims=ask.claims,
             rules=self._rules,
         )
+
+    def _in_order(self) -> list[RunningAttempt]:
+        return sorted(self._running.values(), key=lambda r: r.attempt_id)
 
     def _chosen(self, ask: Ask) -> Iterable[str]:
         wanted: Collection[str] = self.pending if ask.only is None else ask.only

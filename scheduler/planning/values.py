@@ -1,15 +1,19 @@
 """Between the job book's values and the planner's: what a round sees and what it leaves behind."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from scheduler.domain.explanation import Explanation
 from scheduler.domain.job import STOPPING_STATES, Attempt, AttemptState, Job
 from scheduler.domain.reason import ReasonCode
-from scheduler.domain.remaining import run_s
+from scheduler.domain.remaining import assumed_s, run_s
 from scheduler.domain.round import PlacementRecord, RoundRecord
 from scheduler.planner.plan import Placement
 from scheduler.planner.snapshot import PendingJob, RunningAttempt
 from scheduler.planning.messages import Decided
+
+# What ends an attempt so much before its work is done is a planned pause.
+PAUSE_LEAST_S = 1.0
 
 
 def least_s(job: Job) -> float:
@@ -21,7 +25,12 @@ def least_s(job: Job) -> float:
 
 def pending_job(job: Job) -> PendingJob:
     """A job that waits, as the planner sees it."""
-    gave_way = job.reason.code in (ReasonCode.PREEMPTED, ReasonCode.MIGRATED, ReasonCode.DRAINED)
+    gave_way = job.reason.code in (
+        ReasonCode.PREEMPTED,
+        ReasonCode.MIGRATED,
+        ReasonCode.PAUSED,
+        ReasonCode.DRAINED,
+    )
     return PendingJob(
         id=job.id,
         spec=job.spec,
@@ -38,8 +47,12 @@ def running_attempt(job: Job, attempt: Attempt) -> RunningAttempt:
     and within its grace if it was asked to stop."""
     started_at = attempt.started_at or attempt.assigned_at
     end_at = started_at + (attempt.expected_end_at - attempt.assigned_at)
+    rest_s = 0.0
     if job.state in STOPPING_STATES:
         end_at = min(end_at, job.updated_at + timedelta(seconds=job.spec.stop_grace_s))
+    elif job.spec.interruptible:
+        unbroken_s = run_s(job.spec, job.done_s, job.spec.speed_on(attempt.accelerator) or 1.0)
+        rest_s = unbroken_s - (end_at - started_at).total_seconds()
     return RunningAttempt(
         attempt_id=attempt.id,
         job_id=job.id,
@@ -51,6 +64,23 @@ def running_attempt(job: Job, attempt: Attempt) -> RunningAttempt:
         expected_end_at=end_at,
         state=job.state,
         done_s=job.done_s,
+        submitted_at=job.created_at,
+        rest_s=rest_s if rest_s > PAUSE_LEAST_S else 0.0,
+    )
+
+
+def as_of(attempt: RunningAttempt, now_at: datetime) -> RunningAttempt:
+    """The attempt with the end that it is taken to have now: what was to pause by now goes on, and
+    what overruns is taken to last longer."""
+    if attempt.leaving or attempt.expected_end_at > now_at:
+        return attempt
+    expected_s = (attempt.unbroken_end_at - attempt.started_at).total_seconds()
+    ran_s = (now_at - attempt.started_at).total_seconds()
+    return replace(
+        attempt,
+        expected_end_at=attempt.started_at + timedelta(seconds=assumed_s(expected_s, ran_s)),
+        rest_s=0.0,
+        overruns_s=max(ran_s - expected_s, 0.0),
     )
 
 
@@ -67,8 +97,8 @@ def next_attempt(job: Job, placement: Placement, at: datetime) -> Attempt:
         accelerator=placement.accelerator,
         nodes=placement.nodes,
         assigned_at=at,
-        expected_end_at=at + (placement.end_at - placement.start_at),
-        energy_kwh=placement.energy_kwh,
+        expected_end_at=at + timedelta(seconds=placement.runs[0].seconds),
+        energy_kwh=placement.energy_kwh * placement.first_share,
     )
 
 

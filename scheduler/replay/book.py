@@ -11,7 +11,7 @@ from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.transitions import Event, advance
 from scheduler.planner.plan import Interruption, Placement
 from scheduler.planner.snapshot import PendingJob, RunningAttempt
-from scheduler.planning.values import least_s, next_attempt, pending_job, running_attempt
+from scheduler.planning.values import as_of, least_s, next_attempt, pending_job, running_attempt
 from scheduler.replay.case import ReplayJob
 from scheduler.replay.fleet import SLACK, Fleet
 from scheduler.replay.outcome import Run
@@ -161,6 +161,14 @@ class ReplayBook:
         self._advance(self._jobs[job_id], Event.EXPIRE, now_at, _LATE, None)
         del self.pending[job_id]
         return True
+
+    def running_at(self, now_at: datetime) -> tuple[RunningAttempt, ...]:
+        """What runs, with the ends that it is taken to have now."""
+        return tuple(as_of(attempt, now_at) for attempt in self.running.values())
+
+    def graces_s(self) -> set[float]:
+        """Of the attempts that may be asked to stop."""
+        return {self.running[name].spec.stop_grace_s for name in self.stoppable}
 
     def states(self) -> dict[str, JobState]:
         """What became of every job so far."""

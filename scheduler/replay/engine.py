@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
 
+from scheduler.planner.pauses import next_ask_at
 from scheduler.planner.plan import Interruption, Placement
 from scheduler.planner.snapshot import Claim, PlannedStart, Snapshot
 from scheduler.replay.book import Live, ReplayBook
@@ -87,6 +88,7 @@ class _Engine:
         self._arriving = {job.id: job for job in case.jobs}
         self._asked_at: datetime | None = None
         self._start_due_at: datetime | None = None
+        self._pause_due_at: datetime | None = None
         self._slot_end_at = case.start_at
         self._previous: dict[str, PlannedStart] = {}
         self._claims: dict[str, Claim] = {}
@@ -137,7 +139,7 @@ class _Engine:
         stoppable = self._placer.interrupts and self.book.stoppable
         if not self.book.pending and not stoppable:
             return None
-        times = (self._asked_at, self._start_due_at, self._slot_end_at)
+        times = (self._asked_at, self._start_due_at, self._pause_due_at, self._slot_end_at)
         return min(at for at in times if at is not None)
 
     def _push(self, at: datetime, what: _What, name: str) -> None:
@@ -214,10 +216,14 @@ class _Engine:
         )
 
     def _next_times(self) -> None:
-        """When to look again if nothing happens: a planned start, the next slot."""
+        """When to look again if nothing happens: a planned start, a grace before a run could
+        pause, the next slot."""
         self._asked_at = None
         planned = [max(p.start_at, self.now_at + TICK) for p in self._previous.values()]
         self._start_due_at = min(planned, default=None)
+        now_at, slot_s = self.now_at, self._case.slot_s
+        asks = [next_ask_at(now_at, grace_s, slot_s) for grace_s in self.book.graces_s()]
+        self._pause_due_at = min(asks, default=None) if self._placer.interrupts else None
         self._slot_end_at = self._slot_from(self.now_at + TICK)
 
     def _slot_from(self, at: datetime) -> datetime:
@@ -233,7 +239,7 @@ class _Engine:
             slot_s=self._case.slot_s,
             slots=self._case.horizon_slots,
             jobs=tuple(self.book.pending.values()),
-            running=tuple(self.book.running.values()),
+            running=self.book.running_at(self.now_at),
             nodes=self._case.world.nodes,
             sites=self._case.world.sites,
             regions=self._case.world.regions,

@@ -1,14 +1,17 @@
 """The cheapest plan of a small model, by CP-SAT over every option of every job: slow and plain."""
 
+import itertools
 from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 from ortools.sat.python import cp_model
 
 from scheduler.planner.block import Block
 from scheduler.planner.duals import Market
-from scheduler.planner.model import Model
-from scheduler.planner.places import Choice
+from scheduler.planner.model import Model, Use
+from tests.property.split_options import split_options
 
 # Whole numbers for amounts, and for prices of them; yuan are counted in both together.
 AMOUNT = 1_000_000
@@ -31,10 +34,17 @@ def optimum_yuan(model: Model) -> float:
             options.append(taken)
             gain = float(block.cost_yuan[row, slot] - model.unplaced_yuan[k])
             cost.append((taken, round(gain * AMOUNT * PRICE)))
-            choice = Choice(block.span.start + row, slot)
-            for use in model.uses(choice.pair):
-                span, amounts = model.load(use, choice.pair, slot)
-                for t, amount in zip(range(span.start, span.stop), amounts.tolist(), strict=True):
+            pair = block.span.start + row
+            for use in model.uses(pair):
+                for t, amount in _loads(model, use, pair, slot):
+                    rows[use.row, t].append((taken, round(amount * AMOUNT)))
+        for pair, runs, yuan in split_options(model, k):
+            taken = cp.new_int_var(0, jobs, "")
+            options.append(taken)
+            gain = yuan - float(model.unplaced_yuan[k])
+            cost.append((taken, round(gain * AMOUNT * PRICE)))
+            for use, (slot, length) in itertools.product(model.uses(pair), runs):
+                for t, amount in _loads(model, replace(use, length=length), pair, slot):
                     rows[use.row, t].append((taken, round(amount * AMOUNT)))
         cp.add(cp_model.LinearExpr.sum(options) <= jobs)
         fixed += float(model.unplaced_yuan[k]) * jobs
@@ -57,3 +67,9 @@ def optimum_yuan(model: Model) -> float:
     solver.parameters.max_deterministic_time = 20.0
     assert solver.solve(cp) == cp_model.OPTIMAL
     return fixed + solver.objective_value / (AMOUNT * PRICE)
+
+
+def _loads(model: Model, use: Use, pair: int, slot: int) -> Iterator[tuple[int, float]]:
+    """Slots that a run touches, and what it uses of a row in each."""
+    span, amounts = model.load(use, pair, slot)
+    yield from zip(range(span.start, span.stop), amounts.tolist(), strict=True)

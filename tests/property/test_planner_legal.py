@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from policies.rules import Rules
+from policies.weights import Weights
 from scheduler.checker import check
 from scheduler.domain.explanation import Outcome
 from scheduler.domain.fleet import NodeLifecycle
@@ -95,6 +97,11 @@ def worlds(draw: st.DrawFn) -> World:
             checkpoint_interval_s=draw(_mostly([0.0], 77.0)),
             **spec,
         )
+    if not world.running:
+        # Where stopping costs nothing, many jobs are planned in several runs.
+        stop_yuan = draw(_mostly([0.0, 1.0], 1e-3))
+        free = Weights(lost_yuan_per_gpu_hour=stop_yuan, moving_yuan=stop_yuan)
+        world.rules = Rules(weights=free)
     if world.nodes and draw(_mostly([False], True)):
         cluster, accelerator = HUBS[0], world.nodes[0].accelerator
         world.claims.append(Claim("job0", 7, cluster, accelerator, NOON + timedelta(minutes=1)))
@@ -111,6 +118,9 @@ def worlds(draw: st.DrawFn) -> World:
             must_be_in=draw(_mostly([()], ("gansu",), ("horinger", "ningxia"))),
             must_not_be_in=draw(_mostly([()], ("gansu",), ("qingyang",))),
             data=draw(_mostly([(), (DataInput(30.0, "shanghai"),)], (DataInput(1.0, "horinger"),))),
+            interruptible=draw(st.booleans()),
+            restart_s=draw(_mostly([0.0, 60.0], 900.0)),
+            stop_grace_s=draw(_mostly([5.0], 0.0, 1200.0)),
         )
     return world
 

@@ -196,6 +196,18 @@ def costs(problem: Problem, pair: Ints, slot: Ints) -> Floats:
 
 
 @compiled
+def worths(problem: Problem, left: Floats, pair: Ints, slot: Ints) -> Floats:
+    """What placed options cost, each beside all others."""
+    yuan = np.empty(len(pair))
+    for q in range(len(pair)):
+        place(problem, left, pair[q], slot[q], -1.0)
+        yuan[q] = cost_yuan(problem, pair[q], slot[q])
+        yuan[q] += excess_yuan(problem, left, pair[q], slot[q])
+        place(problem, left, pair[q], slot[q], 1.0)
+    return yuan
+
+
+@compiled
 def cheapest_for(problem: Problem, sums: Sums, left: Floats, k: int) -> tuple[int, int, float]:
     """The cheapest option of one class beside what is placed: pair (-1: none), slot, yuan.
 

@@ -13,13 +13,13 @@ from structlog.testing import capture_logs
 
 from scheduler.domain.job import Attempt, Command, Job, JobState
 from scheduler.domain.transitions import Event
-from scheduler.planner.snapshot import PlannedStart
+from scheduler.planner.snapshot import PlannedStart, RunningAttempt
 from scheduler.planning import messages, unsent
 from scheduler.planning.maker import RoundMaker
 from scheduler.planning.messages import Ask, DriftedError, JobNews, Stamp
 from scheduler.planning.mirror import Mirror
 from scheduler.planning.unsent import Unsent
-from scheduler.planning.values import pending_job, running_attempt
+from scheduler.planning.values import as_of, pending_job, running_attempt
 from scheduler.rounds.file import from_bytes
 from scheduler.state.fleet import Fleet
 from tests.fakes.clock import ManualClock
@@ -162,13 +162,13 @@ async def test_a_fresh_planner_is_told_everything_anew_in_pages(
     after = at_work.seen[-1]
     assert (after.jobs, after.nodes, after.sites) == (before.jobs, before.nodes, before.sites)
     assert running.attempt is not None
-    assert after.running == before.running == (running_shown(running),)
+    assert after.running == before.running == (as_of(running_shown(running), at_work.clock.now()),)
     # What it had planned itself, it is told as well.
     start = PlannedStart("qingyang", "A800", at_work.clock.now() + timedelta(seconds=3600))
     assert after.previous == dict.fromkeys((job.id for job in jobs[:3]), start)
 
 
-def running_shown(job: Job) -> object:
+def running_shown(job: Job) -> RunningAttempt:
     assert job.attempt is not None
     return replace(
         running_attempt(job, job.attempt), spec=replace(job.spec, name="", work=Command(()))

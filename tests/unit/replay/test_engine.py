@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from policies.weights import Weights
 from scheduler.domain.job import DataInput, JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
@@ -17,6 +18,7 @@ from scheduler.replay.outcome import Outcome
 from scheduler.replay.placers import Decision, placer_of
 from scheduler.replay.placers.fifo import Fifo
 from scheduler.replay.placers.room import Options
+from scheduler.replay.placers.westward import Westward
 from tests.scenario.world import NOON, World, link
 from tests.unit.replay.cases import CaseOf
 
@@ -252,3 +254,31 @@ def test_a_replay_repeats_itself(policy: str) -> None:
         case.job(f"job-{n}", at_minutes=5 * n, minutes=40, actual_minutes=25 + 7 * n, gpus=2)
     first, again = (replay(case.case(), policy) for _ in range(2))
     assert (first.runs, first.states, first.clock_at) == (again.runs, again.states, again.clock_at)
+
+
+def test_a_job_pauses_through_dear_hours_as_planned() -> None:
+    case = CaseOf(World(slots=48)).hub(
+        "qingyang", price=[0.2] * 8 + [0.9] * 12 + [0.2] * 6 + [0.9] * 4 + [0.2], green_kw=0.0
+    )
+    case.job(
+        "train",
+        gpus=8,
+        minutes=240,
+        delay_minutes=270,
+        interruptible=True,
+        checkpoint_interval_s=600.0,
+        restart_s=120.0,
+        stop_grace_s=30.0,
+    )
+    weights = Weights(lost_yuan_per_gpu_hour=0.5, moving_yuan=0.1)
+    outcome = replay(case.case(), "westward", placer=Westward(weights=weights), gather_s=0.0)
+    assert runs_of(outcome) == {
+        "train-1": "12:00–14:00",
+        "train-2": "17:00–18:30",
+        # What is left after three hours and a half, and a second restart.
+        "train-3": "19:30–20:04",
+    }
+    assert [run.stopped for run in outcome.runs] == [True, True, False]
+    dear = replace(weights, moving_yuan=100.0)
+    whole = replay(case.case(), "westward", placer=Westward(weights=dear), gather_s=0.0)
+    assert len(whole.runs) == 1
