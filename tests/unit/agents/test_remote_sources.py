@@ -3,7 +3,7 @@
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -169,15 +169,17 @@ def test_prometheus_is_asked_for_the_last_day_and_now(web: Web) -> None:
     ("answer", "told"),
     [
         ({"data": {"result": []}}, "gives 0 values now, not one"),
-        ({"status": "error"}, "not an answer of Prometheus"),
-        (matrix((time.time() - 7200, "1")), "gives 0 values now"),
-        (matrix((time.time(), "NaN")), "gives 0 values now"),
-        ({"data": {"result": two_at(time.time())}}, "gives 2 values now, not one"),
-        (matrix((time.time() + 9, "1"), (time.time(), "1")), "times must grow"),
+        (lambda _: {"status": "error"}, "not an answer of Prometheus"),
+        (lambda now_s: matrix((now_s - 7200, "1")), "gives 0 values now"),
+        (lambda now_s: matrix((now_s, "NaN")), "gives 0 values now"),
+        (lambda now_s: {"data": {"result": two_at(now_s)}}, "gives 2 values now, not one"),
+        (lambda now_s: matrix((now_s + 9, "1"), (now_s, "1")), "times must grow"),
     ],
 )
-def test_what_prometheus_does_not_know_is_no_reading(web: Web, answer: Any, told: str) -> None:
-    web.answer = answer
+def test_what_prometheus_does_not_know_is_no_reading(
+    web: Web, answer: Callable[[float], Any], told: str
+) -> None:
+    web.answer = answer(time.time())
     with pytest.raises(CollectorError, match=told):
         FedPrice(Price(prometheus=Prometheus(url=web.url, query="kw"))).read(SPAN)
 
