@@ -168,7 +168,7 @@ def test_prometheus_is_asked_for_the_last_day_and_now(web: Web) -> None:
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        ({"data": {"result": []}}, "gives 0 values now, not one"),
+        (lambda _: {"data": {"result": []}}, "gives 0 values now, not one"),
         (lambda _: {"status": "error"}, "not an answer of Prometheus"),
         (lambda now_s: matrix((now_s - 7200, "1")), "gives 0 values now"),
         (lambda now_s: matrix((now_s, "NaN")), "gives 0 values now"),
