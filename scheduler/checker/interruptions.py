@@ -39,9 +39,8 @@ def check_interruptions(view: View, plan: Plan) -> Iterator[str]:
             yield f"{one.attempt_id} is stopped but not interruptible"
         if attempt.state not in (JobState.ASSIGNED, JobState.RUNNING):
             yield f"{one.attempt_id} is stopped but {attempt.state}"
-        # A pause may cost nothing where the weights say so; it still has to gain.
-        costs = one.cost_yuan > 0 or (one.cost_yuan == 0 and one.kind is InterruptionKind.PAUSE)
-        if not costs or not math.isfinite(one.gain_yuan):
+        # A stop may cost nothing where the weights say so; it still has to gain.
+        if not one.cost_yuan >= 0 or not math.isfinite(one.gain_yuan):
             yield f"{one.attempt_id}: stopping costs {one.cost_yuan}, gains {one.gain_yuan} yuan"
         if one.kind is InterruptionKind.PREEMPT:
             per_job[one.for_job].append(one)

@@ -21,9 +21,11 @@ from scheduler.planner.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """What to stop, and the explanations with what was found meanwhile."""
+    """What to stop, the placements beside what moves, and the explanations with what was found
+    meanwhile."""
 
     interruptions: tuple[Interruption, ...]
+    placements: tuple[Placement, ...]
     explanations: tuple[Explanation, ...]
 
 
@@ -40,7 +42,8 @@ def interrupt(
     preempted = preempt(snapshot, decision, placements, explanations)
     interruptions = preempted.interruptions
     if not interruptions:
-        interruptions = migrate(snapshot, decision, placements, policies)
+        moved = migrate(snapshot, decision, placements, policies)
+        interruptions, placements = moved.interruptions, moved.placements
     stopped = {one.attempt_id for one in interruptions}
     paused = pauses(snapshot, decision, placements, policies)
     interruptions += tuple(one for one in paused if one.attempt_id not in stopped)
@@ -56,4 +59,4 @@ def interrupt(
         if more:
             reason = Reason(reason.code, " ".join([reason.message, *more]))
         told.append(replace(explanation, reason=reason) if more else explanation)
-    return Interrupted(interruptions, tuple(told))
+    return Interrupted(interruptions, tuple(placements), tuple(told))

@@ -15,38 +15,23 @@ import numpy as np
 
 from policies.base import Policy
 from policies.nongreen import surcharge_yuan_per_kwh
-from policies.scene import TOLERANCE, Bools, Floats, Ints, Scene
+from policies.scene import TOLERANCE, Bools, Floats, Scene
 from policies.weights import Weights
 from scheduler.domain.job import JobSpec, JobState
 from scheduler.domain.reason import Reason, ReasonCode
-from scheduler.planner.block import Block
-from scheduler.planner.candidates import find_candidates
 from scheduler.planner.decision import Decision
-from scheduler.planner.ledger import Ledger
-from scheduler.planner.model import build_model
-from scheduler.planner.placements import placement_of
-from scheduler.planner.places import Choice, Places, Residual, nowhere
+from scheduler.planner.placements import placement_of, placements_of
+from scheduler.planner.places import Choice
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
-from scheduler.planner.scene import build_scene
 from scheduler.planner.sites import it_power_kw
-from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot
-from scheduler.planner.splits import carried
+from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.planner.stopping import likely_lost_s, stop_yuan, under_way
+from scheduler.planner.what_if import Mover, WhatIf
 
 # Runs that are looked at closely in one round.
 LOOKED_AT = 16
 # Nothing starts elsewhere sooner after it was told to stop.
 GRACE_LEAST_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Mover:
-    """A run that may move, and how long it would still run where it is; ``work_s`` is its work in
-    that time, at relative speed 1."""
-
-    attempt: RunningAttempt
-    rest_s: float
-    work_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +47,32 @@ class Move:
         return sum(self.terms.values()) - self.cost_yuan
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The moves of a round, and its placements beside them."""
+
+    interruptions: tuple[Interruption, ...]
+    placements: tuple[Placement, ...]
+
+
 def migrate(
     snapshot: Snapshot,
     decision: Decision,
     placements: Sequence[Placement],
     policies: tuple[Policy, ...],
-) -> tuple[Interruption, ...]:
-    """The moves of a round."""
+) -> Moved:
+    """What moves; what is green where it goes is shared anew."""
+    none = Moved((), tuple(placements))
     scene = decision.model.scene
     if len(scene.pools) < 2 or any(under_way(a, snapshot) for a in snapshot.running):
-        return ()
+        return none
     movers = _promising(snapshot, decision, _movable(snapshot, scene))
     if not movers:
-        return ()
+        return none
     moves = [_move(mover, snapshot, scene.weights) for mover in movers]
-    return _Moving(snapshot, decision, placements, movers, moves, policies=policies).decided()
+    moving = _Moving(snapshot, decision, placements, movers, moves, policies=policies)
+    made = moving.decided()
+    return Moved(made, moving.beside(made, placements)) if made else none
 
 
 def _movable(snapshot: Snapshot, scene: Scene) -> list[Mover]:
@@ -190,101 +186,12 @@ def _most_saved_yuan(
     return np.asarray(here - least, dtype=np.float64)
 
 
-class WhatIf:
-    """Some runs as jobs of a snapshot of their own, beside all that the plan has placed: each once
-    as it is (``stays``; None where it could not start any more, and nobody can say what it costs),
-    once as another job for the rest of it. ``residual`` is what is left beside the plan and those
-    that stay."""
-
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        decision: Decision,
-        placements: Sequence[Placement],
-        movers: Sequence[Mover],
-        rests: Sequence[PendingJob],
-        *,
-        policies: tuple[Policy, ...],
-    ) -> None:
-        self._snapshot, self._decision, self._movers = snapshot, decision, movers
-        ids = {mover.attempt.attempt_id for mover in movers}
-        placed = {placement.job_id for placement in placements}
-        kept = [i for i, job in enumerate(snapshot.jobs) if job.id in placed]
-        jobs = [snapshot.jobs[i] for i in kept]
-        stays = [_stay(mover, snapshot) for mover in movers]
-        weights = decision.model.scene.weights
-        what_if = replace(
-            snapshot,
-            jobs=(*jobs, *stays, *rests),
-            running=tuple(a for a in snapshot.running if a.attempt_id not in ids),
-        )
-        scene = build_scene(what_if, weights)
-        self.model = build_model(scene, find_candidates(scene, policies))
-        self._klass = {i: k for k, klass in enumerate(scene.classes) for i in klass.jobs}
-        self._first = len(jobs)
-        self._blocks: dict[int, Block] = {}
-        # Where each job of the what-if stands among the places.
-        listed = [i for klass in scene.classes for i in klass.jobs]
-        at = np.empty(len(listed), dtype=np.int64)
-        at[listed] = np.arange(len(listed))
-        places = self._as_planned(kept, at)
-        self.stays = [self._staying(m) for m in range(len(movers))]
-        for m, choice in enumerate(self.stays):
-            if choice is not None:
-                job = at[self._first + m]
-                places.pair[job], places.slot[job] = choice.pair, choice.slot
-        self.residual: Residual = Residual(self.model, places)
-        self._ledger = Ledger(self.model, places)
-
-    def _as_planned(self, kept: list[int], at: Ints) -> Places:
-        """The plan's places, as options of this model.
-
-        Args:
-            kept: the index in the snapshot of each job that has a place.
-            at: where each job of this model stands among its places.
-        """
-        planned, before, places = self._decision.places, self._decision.model, nowhere(self.model)
-        listed = np.array([i for klass in before.scene.classes for i in klass.jobs], dtype=np.int64)
-        placed = np.flatnonzero(planned.pair >= 0)
-        job = at[np.searchsorted(kept, listed[placed])]
-        pool = before.candidates.pairs.pool[planned.pair[placed]].astype(np.int64)
-        pairs, pools = self.model.candidates.pairs, len(self.model.scene.pools)
-        # Pairs are sorted by class and pool.
-        keys = pairs.klass.astype(np.int64) * pools + pairs.pool
-        places.pair[job] = np.searchsorted(keys, places.klass[job] * pools + pool)
-        places.slot[job] = planned.slot[placed]
-        splits = {
-            int(job[n]): (int(places.pair[job[n]]), planned.split[int(placed[n])])
-            for n in (np.searchsorted(placed, list(planned.split)) if planned.split else ())
-        }
-        self.model, places.split = carried(before, self.model, splits)
-        return places
-
-    def rest_class(self, m: int) -> int:
-        """The class of the rest of a run."""
-        return self._klass[self._first + len(self._movers) + m]
-
-    def _block(self, klass: int) -> Block:
-        """The options of a class."""
-        if klass not in self._blocks:
-            self._blocks[klass] = Block(self.model, klass)
-        return self._blocks[klass]
-
-    def _staying(self, m: int) -> Choice | None:
-        """The run as it is."""
-        attempt, k = self._movers[m].attempt, self._klass[self._first + m]
-        for p, pool in enumerate(self.model.scene.pools):
-            if (pool.cluster, pool.accelerator) == (attempt.cluster, attempt.accelerator):
-                allowed = self.model.candidates.pair_verdict[k, p] < 0
-                return Choice(self.model.candidates.row_of(k, p), 0) if allowed else None
-        return None
-
-
 class _Moving(WhatIf):
     """One round's look at what would rather be elsewhere."""
 
     def decided(self) -> tuple[Interruption, ...]:
-        weights, made = self.model.scene.weights, list[Interruption]()
+        weights = self.model.scene.weights
+        made: list[tuple[Interruption, Choice]] = []
         for m, mover in enumerate(self._movers):
             stay = self.stays[m]
             if stay is None or len(made) >= weights.moves_most:
@@ -299,10 +206,38 @@ class _Moving(WhatIf):
             job_id = mover.attempt.job_id
             place = placement_of(job_id, self.model, move.choice, self._ledger, ())
             done_s = _done_s(mover, self._snapshot, weights)
-            made.append(_interruption(mover, move, place, done_s))
+            made.append((_interruption(mover, move, place, done_s), move.choice))
             self.residual.place(move.choice)
             self._ledger.add(move.choice)
-        return tuple(made)
+        return tuple(replace(one, place=self._place(one.job_id, to)) for one, to in made)
+
+    def _place(self, job_id: str, choice: Choice) -> Placement:
+        """A move that is made, beside all others."""
+        self._ledger.add(choice, -1)
+        place = placement_of(job_id, self.model, choice, self._ledger, ())
+        self._ledger.add(choice)
+        return place
+
+    def beside(
+        self, made: Sequence[Interruption], placements: Sequence[Placement]
+    ) -> tuple[Placement, ...]:
+        """The placements: those in clusters to which something moves share the green supply with
+        it."""
+        shared = {one.place.cluster for one in made if one.place is not None}
+        again = {
+            place.job_id: place
+            for place in placements_of(self._what_if, self.model, self._places, self._ledger, {})
+        }
+        return tuple(
+            replace(
+                one,
+                green_kwh=again[one.job_id].green_kwh,
+                carbon_kg=again[one.job_id].carbon_kg,
+            )
+            if one.cluster in shared
+            else one
+            for one in placements
+        )
 
     def _best(self, m: int, stay: Choice) -> Move | None:
         """The best move that gains, everything else being where it is."""
@@ -354,25 +289,6 @@ class _Moving(WhatIf):
         stage_s = float(self.model.candidates.pairs.stage_s[row])
         stop = stop_yuan(mover.attempt, self._snapshot, scene.weights, stage_s)
         return scene.rules.moving_yuan(mover.attempt.cluster) + stop
-
-
-def _stay(mover: Mover, snapshot: Snapshot) -> PendingJob:
-    """The rest of a run as a job that starts now, with all it needs there already."""
-    spec = mover.attempt.spec
-    rest = replace(
-        spec,
-        expected_duration_s=mover.work_s,
-        restart_s=0.0,
-        data=(),
-        earliest_start_at=None,
-        deadline_at=None,
-        max_delay_s=0.0,
-        max_rtt_ms=None,
-        must_be_in=(),
-        must_not_be_in=(),
-    )
-    job_id = f"{mover.attempt.attempt_id} stays"
-    return PendingJob(id=job_id, spec=rest, submitted_at=snapshot.now_at)
 
 
 def _move(mover: Mover, snapshot: Snapshot, weights: Weights) -> PendingJob:

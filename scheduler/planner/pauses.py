@@ -22,13 +22,14 @@ from scheduler.planner.decision import Decision
 from scheduler.planner.kernels.pricing import sums_at
 from scheduler.planner.kernels.split_pairs import lay_out
 from scheduler.planner.kernels.splits import go_or_pause, room_for_runs
-from scheduler.planner.migrate import LOOKED_AT, Mover, WhatIf
+from scheduler.planner.migrate import LOOKED_AT
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
 from scheduler.planner.search import GAIN_LEAST_YUAN
 from scheduler.planner.sites import it_power_kw
 from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot
 from scheduler.planner.splits import stops_of
 from scheduler.planner.stopping import planned_stop
+from scheduler.planner.what_if import Mover, WhatIf
 
 # A round that comes so much later than the time to ask, in slots and in seconds, still asks.
 LATE_SHARE = 0.1

@@ -112,7 +112,7 @@ def plan_round(
     interrupted = interrupt(snapshot, decision, placements, explanations, policies)
     done("interrupt")
     made = Plan(
-        placements=placements,
+        placements=interrupted.placements,
         explanations=interrupted.explanations,
         objective_yuan=objective,
         bound_yuan=bound,

@@ -97,11 +97,9 @@ def worlds(draw: st.DrawFn) -> World:
             checkpoint_interval_s=draw(_mostly([0.0], 77.0)),
             **spec,
         )
-    if not world.running:
-        # Where stopping costs nothing, many jobs are planned in several runs.
-        stop_yuan = draw(_mostly([0.0, 1.0], 1e-3))
-        free = Weights(lost_yuan_per_gpu_hour=stop_yuan, moving_yuan=stop_yuan)
-        world.rules = Rules(weights=free)
+    # Where stopping costs nothing, much moves, and many jobs are planned in several runs.
+    stop_yuan = draw(_mostly([0.0, 1.0], 1e-3))
+    world.rules = Rules(weights=Weights(lost_yuan_per_gpu_hour=stop_yuan, moving_yuan=stop_yuan))
     if world.nodes and draw(_mostly([False], True)):
         cluster, accelerator = HUBS[0], world.nodes[0].accelerator
         world.claims.append(Claim("job0", 7, cluster, accelerator, NOON + timedelta(minutes=1)))

@@ -11,7 +11,7 @@ from policies.weights import Weights
 from scheduler.domain.explanation import Outcome
 from scheduler.domain.job import DataInput, JobState
 from scheduler.domain.reason import Reason, ReasonCode
-from scheduler.planner import migrate
+from scheduler.planner import what_if
 from scheduler.planner.candidates import Candidates, find_candidates
 from scheduler.planner.plan import InterruptionKind
 from scheduler.planner.snapshot import Claim
@@ -208,7 +208,7 @@ def test_where_the_plan_leaves_no_room_no_move_is_looked_at_closely(
         looked_at.append(len(scene.classes))
         return find_candidates(scene, policies)
 
-    monkeypatch.setattr(migrate, "find_candidates", look)
+    monkeypatch.setattr(what_if, "find_candidates", look)
     full = dear_and_green().job("job", gpus=1, minutes=300)
     full.now_at = NOON + timedelta(minutes=5)  # not when runs are looked at for a pause
     assert full.plan().plan.interruptions == ()
