@@ -16,6 +16,7 @@ import numpy as np
 from policies.scene import Floats, Ints
 from scheduler.planner.kernels.loads import usage
 from scheduler.planner.kernels.pricing import best_options, shortlist, sums_at
+from scheduler.planner.kernels.problem import Problem
 from scheduler.planner.model import Model
 
 # The first step, in reference prices per whole excess; it halves after STEP_TIME passes.
@@ -161,17 +162,21 @@ class Market:
     def climb(
         self, start: Floats, passes: int, *, folds: int = 1, listed: bool = False, before: int = 0
     ) -> Duals:
-        """Prices after so many passes, each over one of so many folds of the classes in turn.
+        """Prices after so many passes, each over one of so many folds of the classes in turn; those
+        that still raise the bound of their fold do not count, up to PASSES_MOST times as many.
 
         Args:
             listed: whether only listed pairs are looked at.
             before: passes that have been made: steps go on from there.
-        Passes that still raise the bound of their fold do not count, up to PASSES_MOST times.
         """
-        prices, momentum = start.copy(), np.zeros_like(start)
-        best = Duals(start, -np.inf, self.worth)
-        most_yuan = np.full(folds, -np.inf)
-        scale = 1 / np.maximum(self._capacity, 1.0)
+        rows = _used_rows(self.problem)
+        prices = np.zeros_like(start)
+        prices[rows] = start[rows]
+        best, most_yuan = Duals(start, -np.inf, self.worth), np.full(folds, -np.inf)
+        own, momentum = start[rows], np.zeros((len(rows), self.problem.axis))
+        capacity, finite = self._capacity[rows], self._finite[rows]
+        reference, ceiling = self._reference[rows], self.ceiling[rows]
+        scale = 1 / np.maximum(capacity, 1.0)
         samples, whole = self._samples(folds), folds == 1 and not listed
         calm = 0
         for n in range(PASSES_MOST * passes):
@@ -187,16 +192,17 @@ class Market:
                 best = Duals(prices.copy(), bound, self.worth)
             stays = choices.yuan < self.problem.classes["unplaced_yuan"][which]
             pair = np.where(stays, choices.pair, -1)
-            used = usage(self.problem, pair, choices.slot, times)
-            excess = np.where(self._finite, (used - self._capacity) * scale, 0.0)
+            used = usage(self.problem, pair, choices.slot, times)[rows]
+            excess = np.where(finite, (used - capacity) * scale, 0.0)
             np.minimum(excess, EXCESS_MOST, out=excess)
             # A row with room and no price stays so.
-            excess[(prices <= 0) & (excess < 0)] = 0.0
+            excess[(own <= 0) & (excess < 0)] = 0.0
             momentum *= MOMENTUM
             momentum += (1 - MOMENTUM) * excess
             step = STEP_FIRST / (1 + (before + calm) / STEP_TIME)
-            prices += np.minimum(step * momentum, RISE_MOST) * (self._reference + prices)
-            np.clip(prices, 0.0, self.ceiling, out=prices)
+            own += np.minimum(step * momentum, RISE_MOST) * (reference + own)
+            np.clip(own, 0.0, ceiling, out=own)
+            prices[rows] = own
             calm += not rises
         return best if whole else Duals(prices, -np.inf, self.worth)
 
@@ -222,3 +228,10 @@ class Market:
             times = np.concatenate([self._count[head], self._count[part] * factor])
             made.append((np.concatenate([head, part]), times))
         return made
+
+
+def _used_rows(problem: Problem) -> Ints:
+    """The rows that some option uses; no other can bind."""
+    stages = problem.stages["row"].astype(np.int64)
+    rows = np.unique(np.concatenate([problem.pool_row.ravel(), problem.class_row.ravel(), stages]))
+    return np.asarray(rows[rows >= 0], dtype=np.int64)

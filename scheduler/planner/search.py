@@ -25,7 +25,7 @@ from scheduler.planner.recall import Recalled
 GAIN_LEAST_YUAN = 1e-6
 # So many pairs are asked at once when prices are sought; where there are more, in turns.
 PAIRS_AT_ONCE = 20_000
-FOLDS_MOST = 10
+FOLDS_MOST = 20
 # Where there are more, what CP-SAT could see of them at a time is not worth its work.
 PAIRS_EXACT = 500_000
 # Pairs of a class that are looked at closely.
