@@ -120,7 +120,7 @@ SPOILT: list[tuple[Snapshot, Callable[[Interruption], Interruption], str]] = [
     (_preempting(), _spoil(attempt_id="fixed-1", job_id="fixed"), "not interruptible"),
     (_preempting(), _spoil(for_job="x"), "x has attempts stopped for it but is not pending"),
     (_preempting(), _spoil(terms=(("waiting", 0.5),)), "and gains 0.5"),
-    (_preempting(), _spoil(cost_yuan=0.0), "stopping costs 0.0"),
+    (_preempting(), _spoil(cost_yuan=-1.0), "stopping costs -1.0"),
     (_moving(), _spoil(terms=(("price", 1.0),)), "saves 1.0"),
     (_moving(), _spoil(terms=(("price", 90.0),)), "of energy, not 90.0"),
     (_moving(), _spoil(done_s=9e9), "s of work done"),
