@@ -25,13 +25,15 @@ from scheduler.planner.recall import Recalled
 GAIN_LEAST_YUAN = 1e-6
 # So many pairs are asked at once when prices are sought; where there are more, in turns.
 PAIRS_AT_ONCE = 20_000
-FOLDS_MOST = 20
+FOLDS_MOST = 10
 # Where there are more, what CP-SAT could see of them at a time is not worth its work.
 PAIRS_EXACT = 500_000
 # Pairs of a class that are looked at closely.
 LISTED = 8
 # A gap that CP-SAT is not asked to narrow where it cannot see all options.
 GOOD = 2e-2
+# A gap above which what was planned before is not gone on from.
+AFRESH = 3e-2
 # A plan and prices that were nearly right are mended with one in so many of the passes and looks
 # that it takes to find them.
 MENDING = 6
@@ -97,7 +99,7 @@ def search(
     if known is None:
         return _attempted(model, market, fitted, done)
     again = _attempted(model, market, fitted, done, known.prices)
-    if again.gap <= GOOD or fitted is not budget:
+    if again.gap <= AFRESH or fitted is not budget:
         return again
     # Too much has changed, or is asked for, to go on from what was.
     afresh = _attempted(model, market, fitted, done)
