@@ -1,8 +1,10 @@
-"""Golden transcripts: what a command prints, kept as files that people read and approve."""
+"""For all tests: gRPC's poller, and golden transcripts (what a command prints, kept as files that
+people read and approve)."""
 
 from collections.abc import Callable
 from pathlib import Path
 
+import grpc.aio
 import pytest
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -12,6 +14,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--golden-rewrite", action="store_true", help="write tests/golden anew; read the difference"
     )
+
+
+def pytest_configure() -> None:
+    """Keeps gRPC's poller for as long as the tests run: when the last channel or server is taken by
+    the garbage collector, the end of the poller can wait for ever for the loop that it served."""
+    grpc.aio.init_grpc_aio()
 
 
 @pytest.fixture
