@@ -169,7 +169,7 @@ class Market:
             listed: whether only listed pairs are looked at.
             before: passes that have been made: steps go on from there.
         """
-        rows = _used_rows(self.problem)
+        rows = used_rows(self.problem)
         prices = np.zeros_like(start)
         prices[rows] = start[rows]
         best, most_yuan = Duals(start, -np.inf, self.worth), np.full(folds, -np.inf)
@@ -230,7 +230,7 @@ class Market:
         return made
 
 
-def _used_rows(problem: Problem) -> Ints:
+def used_rows(problem: Problem) -> Ints:
     """The rows that some option uses; no other can bind."""
     stages = problem.stages["row"].astype(np.int64)
     rows = np.unique(np.concatenate([problem.pool_row.ravel(), problem.class_row.ravel(), stages]))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.scene import Floats
-from scheduler.planner.duals import Duals
+from scheduler.planner.duals import Duals, used_rows
 from scheduler.planner.model import Model
 from scheduler.planner.snapshot import Prices, RowPrices
 
@@ -13,10 +13,10 @@ from scheduler.planner.snapshot import Prices, RowPrices
 @dataclass(frozen=True, slots=True)
 class Recalled:
     """Prices that are probably nearly right, (R, A), and what a unit of each family of rows is
-    about worth, (families,)."""
+    about worth, (families,); None if that has to be found anew."""
 
     prices: Floats
-    worth: Floats
+    worth: Floats | None
 
 
 def recalled(model: Model, prices: Prices | None) -> Recalled | None:
@@ -33,8 +33,11 @@ def recalled(model: Model, prices: Prices | None) -> Recalled | None:
             if yuan := known.get((family.name, group)):
                 at = np.clip(np.arange(scene.axis) + passed, 0, len(yuan) - 1)
                 found[family.from_row + g] = np.array(yuan)[at]
-    worth = dict(prices.worth)
-    return Recalled(found, np.array([worth.get(f.name, 0.0) for f in model.families]))
+    by_rule = dict(prices.worth)
+    worth = np.array([by_rule.get(family.name, 0.0) for family in model.families])
+    # The price of what was worth nothing could never rise: nobody may have asked for it before.
+    asked = np.unique(model.family[used_rows(model.problem)])
+    return Recalled(found, worth if (worth[asked] > 0).all() else None)
 
 
 def to_recall(model: Model, duals: Duals) -> Prices:

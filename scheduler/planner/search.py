@@ -90,7 +90,7 @@ def search(
         done: called with the name of each stage when it is over.
         known: from the round before.
     """
-    market = Market(model, None if known is None else known.worth)
+    market = Market(model, known.worth if known else None)
     if not len(market.active):
         none = Duals(market.first_prices(), 0.0, market.worth)
         guide = Guide(none, np.empty(0), market.free.yuan)
@@ -102,7 +102,7 @@ def search(
     if again.gap <= AFRESH or fitted is not budget:
         return again
     # Too much has changed, or is asked for, to go on from what was.
-    afresh = _attempted(model, market, fitted, done)
+    afresh = _attempted(model, Market(model), fitted, done)
     best, other = (afresh, again) if afresh.yuan < again.yuan else (again, afresh)
     duals = max(best.duals, other.duals, key=lambda duals: duals.bound_yuan)
     guide = max(best.guide, other.guide, key=lambda guide: guide.duals.bound_yuan)

@@ -76,6 +76,20 @@ def test_rows_that_were_not_there_have_no_price() -> None:
     assert not found.prices.any()
 
 
+def test_what_nobody_asked_for_before_is_not_worth_nothing_for_good() -> None:
+    """Its price could never rise from nothing in proportion to nothing."""
+    world = World(slots=SLOTS).hub("qingyang", nodes=4, green_kw=3.0)
+    prices = plan_round(world.job("job", gpus=4).snapshot()).prices
+    for n in range(20):
+        world.job(f"green{n:02}", gpus=4, minutes=60, delay_minutes=120, min_green_share=0.9)
+    snapshot = replace(world.snapshot(), prices=prices)
+    found = recalled(model_of(snapshot), prices)
+    assert found is not None
+    assert found.worth is None
+    made = plan_round(snapshot)
+    assert dict(made.prices.worth)["green"] > 0
+
+
 def test_nothing_moves_when_nothing_has_changed() -> None:
     snapshot = crowd().snapshot()
     first = plan_round(snapshot)
