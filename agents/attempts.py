@@ -166,7 +166,8 @@ class Attempts:
             try:
                 observations = await self._executor.observe(OBSERVE_S)
             except Exception:
-                # The executor's bug is its own; what was observed before still stands.
+                # Whatever an executor meets, leases must go on being kept: it is logged, what was
+                # observed before still stands, and a lease that runs out stops its attempt.
                 log.exception("observe_failed")
                 await asyncio.sleep(LOOK_AGAIN_S)
                 continue
@@ -356,7 +357,8 @@ class Attempts:
         try:
             await self._executor.forget(attempt_id)
         except Exception:
-            # It is told again, heard of again, and dropped again.
+            # Whatever it was, the task's end logs it; here the attempt is taken for known again, so
+            # that it is told again, heard of again, and dropped again.
             self._forgotten.discard(attempt_id)
             raise
 

@@ -71,7 +71,8 @@ class Meter:
             try:
                 await asyncio.to_thread(self.sample)
             except Exception:
-                # A bug met by one sample must not end the daemon, which keeps attempts safe.
+                # What a driver's library may raise is not known, and to meter is not worth the end
+                # of the daemon, which keeps attempts safe: it is logged, and sampled again.
                 log.exception("meter_broke")
             await asyncio.sleep(every_s)
 

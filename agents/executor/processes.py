@@ -61,7 +61,7 @@ def _marked(pids: Iterable[int], markers: Sequence[bytes]) -> set[int]:
     found, blank = set[int](), set(pids)
     for look in range(EXEC_LOOKS):
         if look:
-            time.sleep(EXEC_S)
+            time.sleep(EXEC_S)  # the kernel tells nobody when an exec is over
         shown = {pid: _environment(pid) for pid in blank}
         found |= {pid for pid, names in shown.items() if names and names.issuperset(markers)}
         blank = {pid for pid, names in shown.items() if names == {b""}}
@@ -138,7 +138,7 @@ def end_marked(markers: Sequence[str], *, grace_s: float = 0.0) -> list[Process]
         grace_ends_at = time.monotonic() + grace_s
         # Not our children, and more of them may appear: they cannot be waited for, only looked for.
         while find_marked(markers) and time.monotonic() < grace_ends_at:
-            time.sleep(POLL_S)
+            time.sleep(POLL_S)  # called in a thread: see above, they can only be looked for
     gives_up_at = time.monotonic() + KILL_WAIT_S
     # Again and again, as a process may have forked between being listed and being killed.
     while left := find_marked(markers):
@@ -146,7 +146,7 @@ def end_marked(markers: Sequence[str], *, grace_s: float = 0.0) -> list[Process]
             send(process, signal.SIGKILL)
         if time.monotonic() > gives_up_at:
             return left
-        time.sleep(POLL_S / 10)
+        time.sleep(POLL_S / 10)  # for the kernel to end them; then those that they have forked
     return []
 
 

@@ -182,7 +182,8 @@ class RayExecutor:
                 elif time.monotonic() - self._failing_since > CONNECT_TIMEOUT_S:
                     await self._ray_lost("Ray does not answer")
             except Exception:
-                # Attempts are observed and stopped only as long as this goes on.
+                # Ray raises what it likes. Attempts are observed and stopped only as long as this
+                # goes on: it is logged, and tried again, ever more slowly.
                 self._log.exception("bridge to ray broke")
             await asyncio.sleep(retry_s)
             retry_s = min(RETRY_MAX_S, retry_s * 2)

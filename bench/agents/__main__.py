@@ -98,7 +98,7 @@ class Scheduler:
                     return
                 except WestwardError:
                     self.processes.check()
-                    time.sleep(POLL_S)  # not up yet
+                    time.sleep(POLL_S)  # a port that begins to listen tells nobody
 
     def kill(self) -> None:
         """Ends it as a power cut would."""
