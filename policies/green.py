@@ -49,8 +49,7 @@ def _part_by_run(scene: Scene) -> float:
     """The part of what is left that is for those that match by the run: that of the green energy
     asked for."""
     columns = scene.columns
-    jobs = np.array([len(klass.jobs) for klass in scene.classes], dtype=float)
-    asked = jobs * columns.size * columns.green_share * columns.left_s
+    asked = scene.classes.sizes * columns.size * columns.green_share * columns.left_s
     return float(asked[columns.green_by_run].sum() / asked.sum()) if asked.any() else 0.0
 
 

@@ -35,7 +35,7 @@ def _first(scene: Scene, pairs: Pairs) -> Ints | None:
     for p in closed:
         known: dict[object, int] = {}
         for row in np.flatnonzero(pairs.pool == p).tolist():
-            spec = scene.classes[pairs.klass[row]].spec
+            spec = scene.classes.specs[pairs.klass[row]]
             key = (spec.per_worker, spec.workers)
             if key not in known:
                 enough = _room(scene, p, spec) >= spec.workers

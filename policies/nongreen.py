@@ -36,7 +36,7 @@ def _rows(scene: Scene) -> tuple[Rows, ...]:
     families = [_family(scene, "nongreen", everyone, surcharge_yuan_per_kwh(scene))]
     for tenant, rule in scene.rules.tenants.items():
         if rule.nongreen_yuan_per_kwh is not None:
-            own = np.array([klass.spec.tenant == tenant for klass in scene.classes], dtype=bool)
+            own = np.array([spec.tenant == tenant for spec in scene.classes.specs], dtype=bool)
             more = [
                 max(rule.nongreen_yuan_per_kwh - scene.rules.nongreen_yuan_per_kwh(cluster), 0.0)
                 for cluster in (view.site.cluster for view in scene.sites)

@@ -38,7 +38,7 @@ def _rows(scene: Scene) -> tuple[Rows, ...]:
             of_class=gpus[:, None].astype(float),
             of_pool=np.ones((len(scene.pools), 1)),
             group_of_class=np.array(
-                [index.get(klass.spec.tenant, -1) for klass in scene.classes], dtype=np.int64
+                [index.get(spec.tenant, -1) for spec in scene.classes.specs], dtype=np.int64
             ),
             profile=np.ones(left.shape),
             capacity=np.maximum(left, 0.0),

@@ -6,6 +6,10 @@ from scheduler.domain.job import JobSpec
 from scheduler.domain.reason import ReasonCode
 
 
+def _asked(spec: JobSpec) -> object:
+    return spec.must_be_in, spec.must_not_be_in
+
+
 def _allows(scene: Scene) -> Bools:
     sites = [scene.site_of(p).site for p in range(len(scene.pools))]
 
@@ -14,7 +18,7 @@ def _allows(scene: Scene) -> Bools:
         here = [{site.cluster, site.province} for site in sites]
         return [not h & must_not and (not must or bool(h & must)) for h in here]
 
-    return scene.judge(lambda spec: (spec.must_be_in, spec.must_not_be_in), allowed)
+    return scene.judge(_asked, allowed)
 
 
 def _why(scene: Scene, klass: int, pool: int) -> str:

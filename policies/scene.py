@@ -5,14 +5,15 @@ which a run may start, A ≥ S slots in which it may go on, m pairs of a class a
 slot of the axis stands for everything after it.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from policies.classes import Classes, Key
 from policies.rules import Rules
 from policies.ways import Ways
 from policies.weights import Weights
@@ -28,26 +29,6 @@ Bools = npt.NDArray[np.bool_]
 OVERLAP_S = 1e-3
 # Resource figures closer than this are equal.
 TOLERANCE = 1e-6
-
-
-class JobClass(NamedTuple):
-    """Jobs that no rule can tell apart. ``jobs`` are indices into the snapshot, oldest first.
-
-    ``ready_s`` is when they may start, ``overdue_s`` from when on waiting is not allowed any more
-    (on a slot's beginning), ``deadline_s`` when they must have ended (inf: never); ``done_s`` is
-    the work that ended attempts have kept, in seconds at relative speed 1. ``kept`` is the cluster,
-    accelerator and slot that the round before had planned; ``above_share``: their tenant holds its
-    fair share without them.
-    """
-
-    spec: JobSpec
-    jobs: tuple[int, ...]
-    ready_s: float
-    overdue_s: float
-    deadline_s: float
-    done_s: float
-    kept: tuple[str, str, int] | None = None
-    above_share: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +203,7 @@ class Scene:
     now_s: float
     slots: int
     hours: Floats
-    classes: tuple[JobClass, ...]
+    classes: Classes
     columns: Columns
     pools: tuple[Pool, ...]
     sites: tuple[SiteView, ...]
@@ -267,20 +248,11 @@ class Scene:
         form = "%Y-%m-%dT%H:%M:%S" if self.slot_s % 60 else "%Y-%m-%dT%H:%M"
         return f"{row}/{group}/{when.strftime(form)}"
 
-    def judge(
-        self, key: Callable[[JobSpec], Hashable], allowed: Callable[[JobSpec], Iterable[bool]]
-    ) -> Bools:
-        """Which pools are allowed, (K, P), judged once for all classes of equal key."""
-        known: dict[Hashable, int] = {}
-        rows, of_class = list[list[bool]](), list[int]()
-        for klass in self.classes:
-            here = key(klass.spec)
-            if (row := known.get(here)) is None:
-                row = known[here] = len(rows)
-                rows.append(list(allowed(klass.spec)))
-            of_class.append(row)
-        table = np.array(rows, dtype=bool).reshape(len(rows), len(self.pools))
-        return table[np.array(of_class, dtype=np.int64)]
+    def judge(self, key: Key, allowed: Callable[[JobSpec], Iterable[bool]]) -> Bools:
+        """Which pools are allowed, (K, P), judged once for all specs of equal key."""
+        number, like = self.classes.numbering(key)
+        rows = [list(allowed(spec)) for spec in like]
+        return np.array(rows, dtype=bool).reshape(len(rows), len(self.pools))[number]
 
     def it_kw(self, klass: int, pool: int) -> float:
         """IT power of a gang in a pool."""

@@ -21,7 +21,7 @@ SPARED_MOST = 0.9
 def _spared(scene: Scene) -> Floats:
     """φ, (K,); 0 for those within their tenants' shares."""
     weights = scene.weights
-    above = np.array([klass.above_share for klass in scene.classes], dtype=float)
+    above = scene.classes.above_share.astype(float)
     if weights.late_yuan_per_gpu_hour <= 0:
         return np.zeros(len(above))
     part = weights.above_share_yuan_per_gpu_hour / weights.late_yuan_per_gpu_hour

@@ -13,9 +13,9 @@ def cost(scene: Scene) -> StartCost:
     before = columns.urgency * weights.defer_yuan_per_gpu_hour
     after = columns.urgency * weights.late_yuan_per_gpu_hour
     tenants = {name: rule for name, rule in scene.rules.tenants.items() if rule.waiting}
-    for k, klass in enumerate(scene.classes) if tenants else ():
-        rule = tenants.get(klass.spec.tenant)
-        own = rule.waiting_of(klass.spec.priority) if rule else None
+    for k, spec in enumerate(scene.classes.specs) if tenants else ():
+        rule = tenants.get(spec.tenant)
+        own = rule.waiting_of(spec.priority) if rule else None
         if own is not None:
             before[k], after[k] = own.defer_yuan_per_gpu_hour, own.late_yuan_per_gpu_hour
     return StartCost(

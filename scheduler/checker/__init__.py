@@ -93,17 +93,18 @@ def _check_completeness(snapshot: Snapshot, plan: Plan) -> Iterator[str]:
             yield f"{job_id} is placed but not pending"
         if times > 1:
             yield f"{job_id} is placed {times} times"
-    told = Counter(e.job_id for e in plan.explanations)
+    verdicts = plan.verdicts
+    told = Counter(verdict.job_id for verdict in verdicts)
     for job_id in sorted(pending - told.keys()):
         yield f"{job_id} is not explained"
-    for explanation in plan.explanations:
-        job_id, placement = explanation.job_id, placed.get(explanation.job_id)
+    for job_id, outcome, _ in verdicts:
+        placement = placed.get(job_id)
         if job_id not in pending or told[job_id] > 1:
             yield f"{job_id} is explained {told[job_id]} times, pending: {job_id in pending}"
         want = Outcome.UNPLACED
         if placement is not None:
             want = Outcome.PLACED if placement.now else Outcome.PLANNED
-        if explanation.outcome is not want:
-            yield f"{job_id} is explained as {explanation.outcome} but is {want}"
+        if outcome is not want:
+            yield f"{job_id} is explained as {outcome} but is {want}"
     if not plan.bound_yuan <= plan.objective_yuan + SLACK * abs(plan.objective_yuan):
         yield f"the bound {plan.bound_yuan} exceeds the objective {plan.objective_yuan}"

@@ -4,13 +4,12 @@ Where thousands wait, a table of candidates for each would take longer than the 
 here is the outcome, the code that a closer look would give, and one sentence.
 """
 
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 
 from policies.scene import Floats, Ints
-from scheduler.domain.explanation import Explanation, Outcome, Saving
+from scheduler.domain.explanation import Saving
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.candidates import PRECEDENCE
 from scheduler.planner.decision import Decision
@@ -21,39 +20,47 @@ from scheduler.planner.placements import price_yuan
 from scheduler.planner.places import Choice, Places, costs_yuan
 from scheduler.planner.savings import saving_of
 from scheduler.planner.split_told import runs_told
-from scheduler.planner.starting import starts_now
+from scheduler.planner.starting import starting
 
 CODES = tuple(ReasonCode)
 
 
 class Briefly:
-    """Explains jobs by their indices in the decision's places."""
+    """What became of each job of the decision's places, by its index in them.
 
-    def __init__(self, decision: Decision, jobs: Sequence[int]) -> None:
+    ``starting`` (N,) are those that start now; ``codes`` (N,) the precedence of each one's reason.
+    """
+
+    def __init__(self, decision: Decision) -> None:
         self._decision, self._model = decision, decision.model
-        self._jobs = np.array(jobs, dtype=np.int64)
         # Thousands start at the same few times.
         self._clock = cache(decision.model.scene.clock)
-        places, n = decision.places, len(jobs)
-        self._now_pair, self._why = np.empty((2, n), dtype=np.int64)
-        self._now_yuan: Floats = np.empty(n)
+        places, n = decision.places, len(decision.places.pair)
+        self._now_pair, self._why = np.full((2, n), -1, dtype=np.int64)
+        self._now_yuan: Floats = np.zeros(n)
         model = self._model
         codes = [PRECEDENCE[family.code] for family in model.families]
         rank = np.array(codes, dtype=np.int64)[model.family]
-        self._lacks = self._lacking(rank)
+        self.starting = starting(model, places)
+        later = np.flatnonzero((places.pair >= 0) & ~self.starting)
+        now_pair, why = np.empty((2, len(later)), dtype=np.int64)
+        now_yuan: Floats = np.empty(len(later))
         now_instead(
             model.problem,
             decision.residual.left,
             rank,
             self._barred(),
-            self._jobs,
+            later,
             places.klass,
             _in_one_run(places),
             places.slot,
-            self._now_pair,
-            self._now_yuan,
-            self._why,
+            now_pair,
+            now_yuan,
+            why,
         )
+        self._now_pair[later], self._now_yuan[later], self._why[later] = now_pair, now_yuan, why
+        self._saved = self._savings()
+        self.codes = self._codes(self._lacking(rank))
 
     def _barred(self) -> Ints:
         """The precedence of the rule that forbids each pair to start now by itself, -1: none."""
@@ -74,7 +81,7 @@ class Briefly:
         """The precedence of what keeps each pair of those without a place from taking one; (m,)."""
         model, places = self._model, self._decision.places
         problem = model.problem
-        which = np.unique(places.klass[self._jobs[places.pair[self._jobs] < 0]])
+        which = np.unique(places.klass[places.pair < 0])
         lacks, blocked = np.zeros((2, len(problem.pairs)), dtype=np.int64)
         blocked[list(model.blocked)] = 1
         lacking(
@@ -92,127 +99,108 @@ class Briefly:
         lacks[never] = never_ranks(model, never)
         return lacks
 
-    def explanations(self, ids: Sequence[str]) -> list[Explanation]:
-        """One for each of the jobs, which have these ids."""
-        places, decision = self._decision.places, self._decision
-        pair, slot = places.pair[self._jobs], places.slot[self._jobs]
-        saved = self._saved(pair, slot)
-        starts = self._starts()
-        made = []
-        for q, j in enumerate(self._jobs.tolist()):
-            k, i = int(places.klass[j]), int(pair[q])
-            outcome, saving = Outcome.UNPLACED, None
-            if j in starts:
-                outcome, (reason, saving) = Outcome.PLACED, starts[j]
-            elif i >= 0:
-                outcome, reason = Outcome.PLANNED, self._later(k, i, int(slot[q]), q, saved)
-                reason = Reason(reason.code, reason.message + self._told(j))
-            else:
-                reason = self._nowhere(k)
-            made.append(
-                Explanation(
-                    job_id=ids[q],
-                    decided_at=decision.decided_at,
-                    outcome=outcome,
-                    reason=reason,
-                    candidates=(),
-                    saving=saving,
-                    round_objective_yuan=decision.objective_yuan,
-                    round_bound_yuan=decision.bound_yuan,
-                    round_gap=decision.gap,
-                )
-            )
-        return made
-
-    def _starts(self) -> dict[int, tuple[Reason, Saving | None]]:
-        """Of those that start now, where, and what that saves."""
-        places, model = self._decision.places, self._model
-        jobs = [j for j in self._jobs.tolist() if is_starting(self._decision, j)]
-        job, pair, slot = self._runs(jobs)
-        of_run = [*self._decision.ledger.energies(pair, slot)[:3], price_yuan(model, pair, slot)]
-        each = np.array([np.bincount(job, of_each, len(jobs)) for of_each in of_run])
-        found = {}
-        for j, (kwh, green_kwh, carbon_kg, price) in zip(jobs, each.T.tolist(), strict=True):
-            i = int(places.pair[j])
-            name = model.scene.pools[model.candidates.pairs.pool[i]].name
-            share = green_kwh / kwh if kwh > 0 else 0.0
-            text = f"Starts now at {name}: {kwh:.3g} kWh, {share:.0%} green."
-            saving = saving_of(model, i, kwh, carbon_kg, price)
-            found[j] = (Reason(ReasonCode.CHOSEN, text + self._told(j)), saving)
-        return found
-
-    def _runs(self, jobs: Sequence[int]) -> tuple[Ints, Ints, Ints]:
-        """Of every run of jobs that have a place: which of the jobs, pair and slot."""
-        runs = [self._placed(j).runs for j in jobs]
-        each = [(q, *run) for q, of_job in enumerate(runs) for run in of_job]
-        made = np.array(each, dtype=np.int64).reshape(-1, 3)
-        return made[:, 0], made[:, 1], made[:, 2]
-
-    def _placed(self, job: int) -> Choice:
-        choice = self._decision.places.choice(job)
-        assert choice is not None, "asked of jobs with a place"
-        return choice
-
-    def _told(self, job: int) -> str:
-        """The runs of a job that has several."""
-        choice = self._placed(job)
-        return f" {runs_told(self._model, choice)}." if choice.split is not None else ""
-
-    def _saved(self, pair: Ints, slot: Ints) -> tuple[Floats, Floats]:
-        """What each job's place saves of the tariff, and in all, against a start now; (jobs,)."""
-        both = (pair >= 0) & (self._now_pair >= 0)
-        tariff, total = np.zeros((2, len(pair)))
+    def _savings(self) -> tuple[Floats, Floats]:
+        """What each job's place saves of the tariff, and in all, against a start now; (N,)."""
+        places = self._decision.places
+        both = self._now_pair >= 0
+        tariff, total = np.zeros((2, len(both)))
         now, none = self._now_pair[both], np.zeros(int(both.sum()), dtype=np.int64)
-        tariff[both] = price_yuan(self._model, now, none)
-        tariff[both] -= price_yuan(self._model, pair[both], slot[both])
-        total[both] = self._now_yuan[both] - costs_yuan(self._model, pair[both], slot[both])
-        for q in np.flatnonzero(both).tolist() if self._decision.places.split else ():
-            if (split := self._decision.places.split.get(int(self._jobs[q]))) is not None:
-                runs = np.array(split.runs).T
-                tariff[q] += float(price_yuan(self._model, pair[[q]], slot[[q]])[0])
-                tariff[q] -= float(price_yuan(self._model, runs[0], runs[1]).sum())
-                total[q] = self._now_yuan[q] - split.yuan
+        pair, slot = places.pair[both], places.slot[both]
+        tariff[both] = price_yuan(self._model, now, none) - price_yuan(self._model, pair, slot)
+        total[both] = self._now_yuan[both] - costs_yuan(self._model, pair, slot)
+        for j, own in places.split.items():
+            if both[j]:
+                runs, one = np.array(own.runs).T, [j]
+                tariff[j] += float(price_yuan(self._model, places.pair[one], places.slot[one])[0])
+                tariff[j] -= float(price_yuan(self._model, runs[0], runs[1]).sum())
+                total[j] = self._now_yuan[j] - own.yuan
         return tariff, total
 
-    def _later(self, k: int, i: int, slot: int, q: int, saved: tuple[Floats, Floats]) -> Reason:
+    def _codes(self, lacks: Ints) -> Ints:
+        """The precedence of each job's reason, (N,)."""
+        places, scene = self._decision.places, self._model.scene
+        tariff, total = self._saved
+        why = np.where(self._why >= 0, self._why, PRECEDENCE[ReasonCode.CAPACITY])
+        why[why == PRECEDENCE[ReasonCode.GREEN]] = PRECEDENCE[ReasonCode.WAITING_FOR_GREEN]
+        greener = np.where(
+            total - tariff > tariff,
+            PRECEDENCE[ReasonCode.WAITING_FOR_GREEN],
+            PRECEDENCE[ReasonCode.WAITING_FOR_CHEAPER],
+        )
+        codes = np.where(self._now_pair >= 0, greener, why)
+        not_yet = scene.columns.ready_s[places.klass] > scene.now_s
+        codes[not_yet] = PRECEDENCE[ReasonCode.NOT_YET]
+        codes[self.starting] = PRECEDENCE[ReasonCode.CHOSEN]
+        waits = places.pair < 0
+        if waits.any():
+            codes[waits] = self._nowhere_codes(lacks)[places.klass[waits]]
+        return np.asarray(codes, dtype=np.int64)
+
+    def _nowhere_codes(self, lacks: Ints) -> Ints:
+        """What stands in the way of each class in the pool that came nearest, (K,)."""
+        candidates = self._model.candidates
+        verdict = candidates.pair_verdict
+        if not verdict.shape[1]:
+            return np.full(len(verdict), PRECEDENCE[ReasonCode.NO_CLUSTER])
+        filters = [PRECEDENCE[judge.code] for judge in candidates.pair_filters]
+        ruled_out = np.where(verdict >= 0, np.array([*filters, -1])[verdict], -1)
+        codes = ruled_out.max(axis=1)
+        klass = candidates.pairs.klass  # behind them are pairs of several runs
+        np.maximum.at(codes, klass, lacks[: len(klass)])
+        return np.asarray(codes, dtype=np.int64)
+
+    def tell(self, job: int) -> tuple[Reason, Saving | None]:
+        """Why one job is where it is, and what that saves if it starts now."""
+        places = self._decision.places
+        code = CODES[int(self.codes[job])]
+        choice = places.choice(job)
+        if choice is None:
+            return Reason(code, self._nowhere(int(places.klass[job]))), None
+        saving = None
+        if self.starting[job]:
+            text, saving = self._start(choice)
+        else:
+            text = self._later(job, choice, code)
+        runs = f" {runs_told(self._model, choice)}." if choice.split is not None else ""
+        return Reason(code, text + runs), saving
+
+    def _start(self, choice: Choice) -> tuple[str, Saving | None]:
+        """Where one starts now, and what that saves."""
+        model = self._model
+        pair, slot = np.array(choice.runs, dtype=np.int64).T
+        figures = [*self._decision.ledger.energies(pair, slot)[:3], price_yuan(model, pair, slot)]
+        kwh, green_kwh, carbon_kg, price = (float(figure.sum()) for figure in figures)
+        name = model.scene.pools[model.candidates.pairs.pool[choice.pair]].name
+        share = green_kwh / kwh if kwh > 0 else 0.0
+        text = f"Starts now at {name}: {kwh:.3g} kWh, {share:.0%} green."
+        return text, saving_of(model, choice.pair, kwh, carbon_kg, price)
+
+    def _later(self, job: int, choice: Choice, code: ReasonCode) -> str:
         """Why a job that has a place does not start now."""
         scene, pairs = self._model.scene, self._model.candidates.pairs
-        start_s = max(slot * scene.slot_s, float(pairs.start_s[i]))
-        where = f"Starts at {self._clock(start_s)} at {scene.pools[pairs.pool[i]].name}"
-        ready_s = scene.classes[k].ready_s
-        if ready_s > scene.now_s:
-            text = f"{where}; it may not start before {self._clock(ready_s)}."
-            return Reason(ReasonCode.NOT_YET, text)
-        now = int(self._now_pair[q])
+        start_s = max(choice.slot * scene.slot_s, float(pairs.start_s[choice.pair]))
+        where = f"Starts at {self._clock(start_s)} at {scene.pools[pairs.pool[choice.pair]].name}"
+        if code is ReasonCode.NOT_YET:
+            ready_s = float(scene.columns.ready_s[self._decision.places.klass[job]])
+            return f"{where}; it may not start before {self._clock(ready_s)}."
+        now = int(self._now_pair[job])
         if now >= 0:
-            tariff, total = float(saved[0][q]), float(saved[1][q])
-            text = f"{where}; a start now at {scene.pools[pairs.pool[now]].name} would cost "
-            text += f"{max(total, 0.0):.2g} yuan more."
-            greener = total - tariff > tariff
-            code = ReasonCode.WAITING_FOR_GREEN if greener else ReasonCode.WAITING_FOR_CHEAPER
-            return Reason(code, text)
-        code = CODES[int(self._why[q])] if self._why[q] >= 0 else ReasonCode.CAPACITY
-        if code is ReasonCode.GREEN:
-            code = ReasonCode.WAITING_FOR_GREEN
-        return Reason(
-            code, f"{where}; until then {_LACKS.get(code, 'the rules leave')} it no room."
-        )
+            more = max(float(self._saved[1][job]), 0.0)
+            name = scene.pools[pairs.pool[now]].name
+            return f"{where}; a start now at {name} would cost {more:.2g} yuan more."
+        return f"{where}; until then {_LACKS.get(code, 'the rules leave')} it no room."
 
-    def _nowhere(self, k: int) -> Reason:
-        """Why a job has no place: what stands in the way in the pool that came nearest."""
-        candidates, pools = self._model.candidates, len(self._model.scene.pools)
-        verdicts = candidates.pair_verdict[k]
-        if not len(verdicts):
-            return Reason(ReasonCode.NO_CLUSTER, "No cluster with nodes has ever reported.")
-        codes = [PRECEDENCE[candidates.pair_filters[v].code] for v in verdicts[verdicts >= 0]]
-        code = CODES[max([*codes, *self._lacks[candidates.rows_of(k)].tolist()])]
+    def _nowhere(self, k: int) -> str:
+        """Why a job has no place."""
+        verdicts, pools = self._model.candidates.pair_verdict[k], len(self._model.scene.pools)
+        if not pools:
+            return "No cluster with nodes has ever reported."
         out = int((verdicts >= 0).sum())
-        text = (
+        if out == pools:
+            return f"None of {pools} pools may run it."
+        return (
             f"No start within the horizon: {out} of {pools} pools are ruled out, the others full."
         )
-        if out == pools:
-            text = f"None of {pools} pools may run it."
-        return Reason(code, text)
 
 
 _LACKS = {
@@ -231,9 +219,3 @@ def _in_one_run(places: Places) -> Ints:
     pair = places.pair.copy()
     pair[list(places.split)] = -1
     return pair
-
-
-def is_starting(decision: Decision, job: int) -> bool:
-    """Whether a job of the places starts now."""
-    choice = decision.places.choice(job)
-    return choice is not None and starts_now(decision.model, choice)

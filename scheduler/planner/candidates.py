@@ -93,17 +93,20 @@ class Candidates:
     def kept(self, scene: Scene) -> tuple[Ints, Ints]:
         """The pair (-1: none) and the slot in which the round before meant each class to start, if
         it still may; (K,) each."""
+        kept, k = scene.classes.kept, np.arange(len(scene.classes))
         pool_of = {(pool.cluster, pool.accelerator): p for p, pool in enumerate(scene.pools)}
-        pair = np.full(len(scene.classes), -1, dtype=np.int64)
-        slot = np.zeros(len(scene.classes), dtype=np.int64)
-        for k, klass in enumerate(scene.classes):
-            if klass.kept is None or (pool := pool_of.get(klass.kept[:2])) is None:
-                continue
-            if self.pair_verdict[k, pool] >= 0:
-                continue
-            row, at = self.row_of(k, pool), klass.kept[2]
-            if self.first[row] <= at <= self.last[row]:
-                pair[k], slot[k] = row, at
+        here = np.array([*(pool_of.get(pool, -1) for pool in kept.pools), -1], dtype=np.int64)
+        pool = here[kept.pool]
+        known = pool >= 0
+        known[known] = self.pair_verdict[k[known], pool[known]] < 0
+        # Pairs are sorted by class and pool.
+        pools = len(scene.pools)
+        sought = k[known] * pools + pool[known]
+        row = np.searchsorted(self.pairs.klass.astype(np.int64) * pools + self.pairs.pool, sought)
+        at = kept.slot[known]
+        may = (self.first[row] <= at) & (at <= self.last[row])
+        pair, slot = np.full(len(k), -1, dtype=np.int64), np.zeros(len(k), dtype=np.int64)
+        pair[k[known][may]], slot[k[known][may]] = row[may], at[may]
         return pair, slot
 
     def pair_reason(self, scene: Scene, klass: int, pool: int) -> Reason | None:
@@ -129,7 +132,7 @@ def find_candidates(scene: Scene, policies: tuple[Policy, ...]) -> Candidates:
         sorted((f for p in policies for f in p.start_filters), key=lambda f: PRECEDENCE[f.code])
     )
     tally: Counter[ReasonCode] = Counter()
-    jobs = np.array([len(klass.jobs) for klass in scene.classes], dtype=np.int64)
+    jobs = scene.classes.sizes
     pair_verdict = _judge_pairs(scene, pair_filters, jobs, tally)
     klass, pool = (i.astype(np.int32) for i in np.nonzero(pair_verdict < 0))
     pairs = pairs_of(scene, klass, pool)

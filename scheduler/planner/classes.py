@@ -1,161 +1,134 @@
 """Jobs by class: those that no rule can tell apart are planned as one."""
 
 import math
-from collections.abc import Collection, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 
 import numpy as np
 
-from policies.scene import Columns, Floats, JobClass, Pool
+from policies.classes import Classes, Kept
+from policies.scene import Columns, Floats, Ints, Pool
 from policies.weights import Weights, urgency
-from scheduler.domain.job import GreenMatching, JobSpec
-from scheduler.domain.remaining import left_s, ran_s
+from scheduler.domain.job import JobSpec
 from scheduler.planner.kernels.distinct import distinct
-from scheduler.planner.snapshot import PendingJob, Snapshot
+from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.table import NEVER, JobTable, Records, microseconds
 from scheduler.planner.tenants import above_share
 
 
-def classes_of(snapshot: Snapshot) -> tuple[JobClass, ...]:
-    """The classes in the order of their oldest jobs."""
-    start_at, members = snapshot.start_at, dict[object, list[int]]()
-    identities, parts = dict[int, object](), Parts()
-    now_s = (snapshot.now_at - start_at).total_seconds()
-    jobs, above = snapshot.jobs, above_share(snapshot)
-    ruled = {name for name, rule in snapshot.rules.tenants.items() if rule.tells_jobs_apart}
-    times: dict[object, tuple[float, float, float]] = {}
-    for i in sorted(range(len(jobs)), key=lambda i: (jobs[i].submitted_at, jobs[i].id)):
-        job = jobs[i]
-        if (identity := identities.get(id(job.spec))) is None:
-            identity = identities[id(job.spec)] = _identity(job.spec, ruled, parts)
-        when = _times(job, snapshot.slot_s, start_at, now_s)
-        key = (when, job.done_s, identity, i in above, _kept(job, snapshot))
-        if (known := members.get(key)) is None:
-            members[key], times[key] = [i], when
-        else:
-            known.append(i)
-    return tuple(
-        JobClass(
-            spec=jobs[alike[0]].spec,
-            jobs=tuple(alike),
-            ready_s=times[key][0],
-            overdue_s=times[key][1],
-            deadline_s=times[key][2],
-            done_s=jobs[alike[0]].done_s,
-            kept=_kept(jobs[alike[0]], snapshot),
-            above_share=alike[0] in above,
-        )
-        for key, alike in members.items()
+def classes_of(snapshot: Snapshot, table: JobTable, rows: Ints) -> Classes:
+    """The classes in the order of their oldest jobs.
+
+    Args:
+        rows: of the snapshot's jobs in the table.
+    """
+    jobs, n = table.jobs[rows], len(rows)
+    ready_s, overdue_s, deadline_s = _times(snapshot, jobs)
+    ruled = [name for name, rule in snapshot.rules.tenants.items() if rule.tells_jobs_apart]
+    tenant = table.specs["tenant"][jobs["spec"]]
+    tenant = np.where(np.isin(tenant, [table.tenant(name) for name in ruled]), tenant, -1)
+    above = np.zeros(n, dtype=bool)
+    above[list(above_share(snapshot))] = True
+    kept = _kept(snapshot)
+    identity = table.specs["identity"][jobs["spec"]]
+    times = [ready_s, overdue_s, deadline_s, jobs["done_s"]]
+    parts = [*times, identity, tenant, above, kept.pool, kept.slot]
+    order = _oldest_first(snapshot, jobs)
+    number, first = distinct(np.stack(parts, axis=1, dtype=float)[order])
+    members, one = order[np.argsort(number, kind="stable")], order[first]
+    spec_rows = jobs["spec"][one]
+    return Classes(
+        specs=[snapshot.jobs[i].spec for i in one.tolist()],
+        members=members,
+        jobs_from=np.concatenate(([0], np.cumsum(np.bincount(number, minlength=len(one))))),
+        ready_s=ready_s[one],
+        overdue_s=overdue_s[one],
+        deadline_s=deadline_s[one],
+        done_s=jobs["done_s"][one],
+        kept=Kept(pools=kept.pools, pool=kept.pool[one], slot=kept.slot[one]),
+        above_share=above[one],
+        numbering=lambda key: table.numbers(spec_rows, key),
     )
 
 
-def _kept(job: PendingJob, snapshot: Snapshot) -> tuple[str, str, int] | None:
-    """Where and in which slot the round before meant to start it."""
-    planned = snapshot.previous.get(job.id)
-    if planned is None:
-        return None
-    slot = int((planned.start_at - snapshot.start_at).total_seconds() // snapshot.slot_s)
-    return planned.cluster, planned.accelerator, max(slot, 0)
+def _oldest_first(snapshot: Snapshot, jobs: Records) -> Ints:
+    ids = [job.id for job in snapshot.jobs]
+    by_id = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
+    return by_id[np.argsort(jobs["submitted_us"][by_id], kind="stable")]
 
 
-def _times(
-    job: PendingJob, slot_s: float, start_at: datetime, now_s: float
-) -> tuple[float, float, float]:
-    """When it is ready, overdue, and too late, in seconds since slot 0."""
-    spec = job.spec
-    earliest_s = (job.submitted_at - start_at).total_seconds()
-    if spec.earliest_start_at is not None:
-        earliest_s = max(earliest_s, (spec.earliest_start_at - start_at).total_seconds())
-    ready_s = max(now_s, earliest_s)
-    if job.not_before_at is not None:
-        ready_s = max(ready_s, (job.not_before_at - start_at).total_seconds())
-    overdue_s = (earliest_s + spec.max_delay_s) // slot_s * slot_s
-    if job.done_s > 0:
-        # While it ran it did not wait; but for its restart.
-        overdue_s += max(ran_s(spec, job.done_s) - spec.restart_s, 0.0)
-    deadline_s = math.inf
-    if spec.deadline_at is not None:
-        deadline_s = (spec.deadline_at - start_at).total_seconds()
-    return ready_s, max(ready_s, overdue_s), deadline_s
-
-
-class Parts:
-    """Numbers for the parts of specs: the same for equal ones. Equal parts are the same object more
-    often than not, and an object's identity is cheaper than the hash of what it holds."""
-
-    def __init__(self) -> None:
-        self._by_id: dict[int, int] = {}
-        self._by_value: dict[object, int] = {}
-
-    def number(self, part: object) -> int:
-        """The part must live as long as this."""
-        if (number := self._by_id.get(id(part))) is None:
-            number = self._by_value.setdefault(part, len(self._by_value))
-            self._by_id[id(part)] = number
-        return number
-
-
-def _identity(spec: JobSpec, ruled: Collection[str], parts: Parts) -> tuple[object, ...]:
-    """What the rules look at in a spec, its times aside; its tenant where it has rules."""
-    return (
-        spec.tenant if spec.tenant in ruled else None,
-        spec.region,
-        spec.expected_duration_s,
-        spec.restart_s,
-        spec.workers,
-        parts.number(spec.per_worker),
-        parts.number(spec.accelerators),
-        spec.max_rtt_ms,
-        spec.min_green_share,
-        spec.green_matching,
-        spec.data,
-        spec.must_be_in,
-        spec.must_not_be_in,
-        spec.priority,
-        (spec.stop_grace_s, spec.checkpoint_interval_s) if spec.interruptible else None,
+def _kept(snapshot: Snapshot) -> Kept:
+    """Where and in which slot the round before meant to start each job, (N,)."""
+    pools: dict[tuple[str, str], int] = {}
+    slots: dict[object, int] = {}
+    pool, slot = list[int](), list[int]()
+    start_at, slot_s, previous = snapshot.start_at, snapshot.slot_s, snapshot.previous
+    for job in snapshot.jobs:
+        planned = previous.get(job.id)
+        if planned is None:
+            pool.append(-1)
+            slot.append(0)
+            continue
+        at = planned.start_at
+        if (known := slots.get(at)) is None:
+            known = slots[at] = max(int((at - start_at).total_seconds() // slot_s), 0)
+        pool.append(pools.setdefault((planned.cluster, planned.accelerator), len(pools)))
+        slot.append(known)
+    return Kept(
+        pools=tuple(pools),
+        pool=np.array(pool, dtype=np.int64),
+        slot=np.array(slot, dtype=np.int64),
     )
+
+
+def _times(snapshot: Snapshot, jobs: Records) -> tuple[Floats, Floats, Floats]:
+    """When each is ready, overdue, and too late, in seconds since slot 0."""
+    start_us, slot_s = microseconds(snapshot.start_at), snapshot.slot_s
+    now_s = (snapshot.now_at - snapshot.start_at).total_seconds()
+    ready_s = np.maximum((jobs["ready_us"] - start_us) / 1e6, now_s)
+    overdue_s = (jobs["earliest_us"] - start_us) / 1e6 + jobs["allowed_s"]
+    overdue_s = overdue_s // slot_s * slot_s + jobs["ran_s"]
+    none = jobs["deadline_us"] == NEVER
+    deadline_us = np.where(none, start_us, jobs["deadline_us"])
+    deadline_s = np.where(none, np.inf, (deadline_us - start_us) / 1e6)
+    return ready_s, np.maximum(ready_s, overdue_s), deadline_s
 
 
 def columns_of(
-    classes: Sequence[JobClass], pools: Sequence[Pool], weights: Weights
+    classes: Classes, table: JobTable, rows: Ints, pools: Sequence[Pool], weights: Weights
 ) -> tuple[Columns, Floats]:
-    """The classes as columns, and the relative speeds (profiles, P)."""
-    specs = [klass.spec for klass in classes]
-    profiles: dict[object, int] = {}
-    rows, speeds = list[list[float]](), list[int]()
-    for spec in specs:
-        accepted = spec.accelerators if spec.per_worker.gpus else ()
-        if (row := profiles.get(accepted)) is None:
-            row = profiles[accepted] = len(rows)
-            rows.append([_speed(spec, pool.accelerator) for pool in pools])
-        speeds.append(row)
-    gpus = np.array([spec.per_worker.gpus for spec in specs], dtype=np.int64)
-    workers = np.array([spec.workers for spec in specs], dtype=np.int64)
-    cpus = np.array([spec.per_worker.cpus for spec in specs], dtype=float)
-    memory_gb = np.array([spec.per_worker.memory_gb for spec in specs], dtype=float)
-    gang, like = distinct(np.stack([workers, gpus, cpus, memory_gb], axis=1))
+    """The classes as columns, and the relative speeds (profiles, P).
+
+    Args:
+        rows: of the snapshot's jobs in the table.
+    """
+    jobs = table.jobs[rows[classes.members[classes.jobs_from[:-1]]]]
+    specs = table.specs[jobs["spec"]]
+    speeds, like = distinct(specs["profile"][:, None].astype(float))
+    accelerators = [pool.accelerator for pool in pools]
+    profiles = [[_speed(classes.specs[k], model) for model in accelerators] for k in like.tolist()]
+    workers, gpus, cpus = (specs[name].copy() for name in ("workers", "gpus", "cpus"))
+    gang, like = distinct(np.stack([workers, gpus, cpus, specs["memory_gb"]], axis=1))
+    steps, step = np.unique(specs["priority"], return_inverse=True)
     columns = Columns(
         workers=workers,
         gpus=gpus,
         cpus=cpus,
-        memory_gb=memory_gb,
+        memory_gb=specs["memory_gb"].copy(),
         size=np.asarray(workers * np.where(gpus > 0, gpus, cpus / weights.cpus_per_gpu), float),
-        priority=np.array([spec.priority for spec in specs], dtype=np.int64),
-        urgency=np.array([urgency(spec.priority) for spec in specs], dtype=float),
-        green_share=np.array([spec.min_green_share or 0.0 for spec in specs], dtype=float),
-        green_by_run=np.array(
-            [bool(s.min_green_share) and s.green_matching is GreenMatching.RUN for s in specs],
-            dtype=bool,
-        ),
-        ready_s=np.array([klass.ready_s for klass in classes], dtype=float),
-        overdue_s=np.array([klass.overdue_s for klass in classes], dtype=float),
-        deadline_s=np.array([klass.deadline_s for klass in classes], dtype=float),
-        left_s=np.array([left_s(k.spec, k.done_s) for k in classes], dtype=float),
-        resume_s=np.array([k.spec.restart_s if k.done_s > 0 else 0.0 for k in classes]),
-        speeds=np.array(speeds, dtype=np.int64),
+        priority=specs["priority"].copy(),
+        urgency=np.array([urgency(int(p)) for p in steps], dtype=float)[step],
+        green_share=specs["green_share"].copy(),
+        green_by_run=specs["green_by_run"].copy(),
+        ready_s=classes.ready_s,
+        overdue_s=classes.overdue_s,
+        deadline_s=classes.deadline_s,
+        left_s=jobs["left_s"].copy(),
+        resume_s=jobs["resume_s"].copy(),
+        speeds=speeds,
         gang=gang,
         like=like,
     )
-    return columns, np.array(rows, dtype=float).reshape(len(rows), len(pools))
+    return columns, np.array(profiles, dtype=float).reshape(len(profiles), len(pools))
 
 
 def _speed(spec: JobSpec, accelerator: str) -> float:

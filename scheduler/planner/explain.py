@@ -5,17 +5,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from policies.scene import Floats, JobClass
+from policies.classes import JobClass
+from policies.scene import Bools, Floats
 from scheduler.domain.explanation import Candidate, Explanation, Outcome, Saving
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.binding import binding_rows, blocking_reason
 from scheduler.planner.block import Block
-from scheduler.planner.brief import Briefly, is_starting
+from scheduler.planner.brief import CODES, Briefly
 from scheduler.planner.candidates import PRECEDENCE
 from scheduler.planner.decision import Decision
+from scheduler.planner.kernels.distinct import distinct
 from scheduler.planner.ledger import Energy
 from scheduler.planner.placements import spans_of
 from scheduler.planner.places import Choice
+from scheduler.planner.plan import Verdict
 from scheduler.planner.savings import saving_of
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planner.split_told import runs_told, terms_of
@@ -44,31 +47,79 @@ class Offer:
         return self.terms.get("price", 0.0) / self.energy.kwh if self.energy.kwh else 0.0
 
 
-def explain(snapshot: Snapshot, decision: Decision, closely: int) -> tuple[Explanation, ...]:
-    """One explanation per job of the snapshot, in its order: with all candidates for what starts
-    now and for so many others, in short for the rest, and for what goes beyond STARTS_MOST."""
-    places, jobs = (
-        decision.places,
-        [i for klass in decision.model.scene.classes for i in klass.jobs],
-    )
-    made: dict[int, Explanation] = {}
-    known: dict[tuple[int, Choice | None], Explanation] = {}
-    rest = list[int]()
-    # Those without a place first, then those that start soonest.
-    for j in np.lexsort((places.slot, places.pair >= 0)).tolist():
-        key = (int(places.klass[j]), places.choice(j))
-        if key not in known:
-            most = closely + (STARTS_MOST if is_starting(decision, j) else 0)
-            if len(known) >= most:
-                rest.append(j)
-                continue
-            known[key] = explain_one(decision, *key)
-        made[jobs[j]] = replace(known[key], job_id=snapshot.jobs[jobs[j]].id)
-    if rest:
-        ids = [snapshot.jobs[jobs[j]].id for j in rest]
-        for j, told in zip(rest, Briefly(decision, rest).explanations(ids), strict=True):
-            made[jobs[j]] = told
-    return tuple(made[i] for i in range(len(snapshot.jobs)))
+class Explainer:
+    """Explains the jobs of a decided round, each when it is asked for: with all candidates what
+    starts now and so many others, in short the rest, and what goes beyond STARTS_MOST."""
+
+    def __init__(self, snapshot: Snapshot, decision: Decision, closely: int) -> None:
+        self._snapshot, self._decision = snapshot, decision
+        self._brief = Briefly(decision)
+        members, pair = decision.model.scene.classes.members, decision.places.pair
+        # Where each job of the snapshot stands in the places.
+        self._place = np.empty(len(members), dtype=np.int64)
+        self._place[members] = np.arange(len(members))
+        self._outcomes = np.where(pair < 0, 2, np.where(self._brief.starting, 0, 1))[self._place]
+        self._close = _close(decision, self._brief.starting, closely)
+        # Alike jobs share their candidates.
+        self._known: dict[tuple[int, Choice | None], Explanation] = {}
+
+    def verdicts(self) -> list[Verdict]:
+        """What becomes of each job of the snapshot."""
+        codes = self._brief.codes[self._place].tolist()
+        jobs, outcomes = self._snapshot.jobs, self._outcomes.tolist()
+        return [
+            Verdict(job.id, OUTCOMES[outcome], CODES[code])
+            for job, outcome, code in zip(jobs, outcomes, codes, strict=True)
+        ]
+
+    def closely(self, i: int) -> bool:
+        """Whether a job of the snapshot is explained with its candidates."""
+        return bool(self._close[self._place[i]])
+
+    def explain(self, i: int) -> Explanation:
+        """One job of the snapshot."""
+        j, job_id = int(self._place[i]), self._snapshot.jobs[i].id
+        if self._close[j]:
+            key = (int(self._decision.places.klass[j]), self._decision.places.choice(j))
+            if key not in self._known:
+                self._known[key] = explain_one(self._decision, *key)
+            return replace(self._known[key], job_id=job_id)
+        reason, saving = self._brief.tell(j)
+        return Explanation(
+            job_id=job_id,
+            decided_at=self._decision.decided_at,
+            outcome=OUTCOMES[int(self._outcomes[i])],
+            reason=reason,
+            candidates=(),
+            saving=saving,
+            round_objective_yuan=self._decision.objective_yuan,
+            round_bound_yuan=self._decision.bound_yuan,
+            round_gap=self._decision.gap,
+        )
+
+
+OUTCOMES = (Outcome.PLACED, Outcome.PLANNED, Outcome.UNPLACED)
+
+
+def _close(decision: Decision, starting: Bools, closely: int) -> Bools:
+    """Which jobs to explain closely, (N,): those without a place first, then those that start
+    soonest; those that are alike are one."""
+    places = decision.places
+    own = np.full(len(places.pair), -1, dtype=np.int64)
+    own[list(places.split)] = list(places.split)
+    order = np.lexsort((places.slot, places.pair >= 0))
+    slot = np.where(places.pair < 0, 0, places.slot)
+    like, first = distinct(np.stack([places.klass, places.pair, slot, own], axis=1)[order])
+    chosen, count = np.zeros(len(first), dtype=bool), 0
+    for n, starts in enumerate(starting[order][first].tolist()):
+        if count >= closely + STARTS_MOST:
+            break
+        if count < closely or starts:
+            chosen[n] = True
+            count += 1
+    close = np.empty(len(order), dtype=bool)
+    close[order] = chosen[like]
+    return close
 
 
 def explain_one(decision: Decision, klass: int, choice: Choice | None) -> Explanation:
@@ -87,13 +138,15 @@ class _Teller:
         self._block = Block(decision.model, klass)
 
     def tell(self) -> Explanation:
-        if self._choice is not None:
-            self._residual.place(self._choice, -1)
-            self._ledger.add(self._choice, -1)
+        if self._choice is None:
+            return self._tell_alone()
+        # Taken out and put back, sums would not be the same to the last bit.
+        left, entries = self._residual.left.copy(), self._ledger.entries()
+        self._residual.place(self._choice, -1)
+        self._ledger.add(self._choice, -1)
         explanation = self._tell_alone()
-        if self._choice is not None:
-            self._residual.place(self._choice)
-            self._ledger.add(self._choice)
+        self._residual.left[:] = left
+        self._ledger.restore(entries)
         return explanation
 
     def _tell_alone(self) -> Explanation:

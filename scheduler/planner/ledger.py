@@ -81,11 +81,20 @@ class Ledger:
         self._load_kwh += times * load
         self._held_kwh += times * held
 
+    def entries(self) -> tuple[Floats, Floats]:
+        """All that is entered now."""
+        return self._load_kwh.copy(), self._held_kwh.copy()
+
+    def restore(self, entries: tuple[Floats, Floats]) -> None:
+        """Goes back to what was entered then."""
+        self._load_kwh[:], self._held_kwh[:] = entries
+
     def energy(self, choice: Choice) -> Energy:
         """What a run would use and get if it were added to what the ledger holds."""
+        before = self.entries()
         self.add(choice)
         figures = self.energies(*np.array(choice.runs, dtype=np.int64).T)
-        self.add(choice, -1)
+        self.restore(before)
         kwh, green_kwh, carbon_kg = (float(figure.sum()) for figure in figures[:3])
         return Energy(kwh, green_kwh, carbon_kg, float(figures[3].max()))
 

@@ -93,7 +93,7 @@ class Model:
 
 def build_model(scene: Scene, candidates: Candidates) -> Model:
     """Puts the policies' parts together."""
-    jobs = np.array([len(klass.jobs) for klass in scene.classes], dtype=np.int64)
+    jobs = scene.classes.sizes
     families, from_row = list[Family](), 0
     for rule in candidates.rules:
         families.append(Family(rule, from_row))

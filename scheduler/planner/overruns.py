@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from policies.scene import Scene
-from scheduler.domain.explanation import Explanation, Outcome
+from scheduler.domain.explanation import Outcome
 from scheduler.domain.reason import ReasonCode
-from scheduler.planner.plan import Placement
+from scheduler.planner.plan import Placement, Verdict
 from scheduler.planner.snapshot import RunningAttempt, Snapshot
 
 WAITS_FOR_ROOM = frozenset({ReasonCode.CAPACITY, ReasonCode.GANG_FRAGMENTED, ReasonCode.QUOTA})
@@ -21,7 +21,7 @@ def overruns_told(
     snapshot: Snapshot,
     scene: Scene,
     placements: Sequence[Placement],
-    explanations: Sequence[Explanation],
+    verdicts: Sequence[Verdict],
 ) -> dict[str, str]:
     """A sentence for each job that waits for room where something overruns: in the pool of its
     planned place, or in any that it accepts if it has none."""
@@ -33,9 +33,9 @@ def overruns_told(
         return {}
     planned = {p.job_id: (p.cluster, p.accelerator) for p in placements}
     told = dict[str, str]()
-    for job, explanation in zip(snapshot.jobs, explanations, strict=True):
-        waits = explanation.outcome is not Outcome.PLACED
-        if not waits or explanation.reason.code not in WAITS_FOR_ROOM:
+    for job, verdict in zip(snapshot.jobs, verdicts, strict=True):
+        waits = verdict.outcome is not Outcome.PLACED
+        if not waits or verdict.code not in WAITS_FOR_ROOM:
             continue
         if (pool := planned.get(job.id)) is not None:
             there = late.get(pool, [])

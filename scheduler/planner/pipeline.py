@@ -9,22 +9,24 @@ from policies.base import Policy
 from policies.registry import POLICIES
 from policies.weights import Weights
 from scheduler.domain.explanation import Explanation
+from scheduler.domain.reason import Reason
 from scheduler.planner.budget import Budget
 from scheduler.planner.candidates import find_candidates
 from scheduler.planner.decision import Decision
-from scheduler.planner.explain import explain, explain_one
-from scheduler.planner.interrupt import interrupt
+from scheduler.planner.explain import Explainer, explain_one
+from scheduler.planner.interrupt import Interrupted, interrupt
 from scheduler.planner.ledger import Ledger
 from scheduler.planner.model import build_model
 from scheduler.planner.placements import placements_of
 from scheduler.planner.places import Places, Residual, objective_yuan
-from scheduler.planner.plan import Plan
+from scheduler.planner.plan import Explanations, Plan
 from scheduler.planner.recall import recalled, to_recall
 from scheduler.planner.scene import build_scene
 from scheduler.planner.search import search
 from scheduler.planner.snapshot import Prices, Snapshot
 from scheduler.planner.splits import split
 from scheduler.planner.starting import start_now
+from scheduler.planner.table import JobTable
 
 
 def plan(
@@ -60,11 +62,10 @@ class Round:
 
     def explain(self, job_id: str) -> Explanation | None:
         """Closely, one job of the round; None for a stranger."""
-        for k, klass in enumerate(self.decision.model.scene.classes):
-            for n, i in enumerate(klass.jobs):
-                if self.snapshot.jobs[i].id == job_id:
-                    choice = self.decision.places.of(k)[n]
-                    return replace(explain_one(self.decision, k, choice), job_id=job_id)
+        for j, i in enumerate(self.decision.model.scene.classes.members.tolist()):
+            if self.snapshot.jobs[i].id == job_id:
+                klass, choice = int(self.decision.places.klass[j]), self.decision.places.choice(j)
+                return replace(explain_one(self.decision, klass, choice), job_id=job_id)
         return None
 
 
@@ -75,10 +76,15 @@ def plan_round(
     weights: Weights | None = None,
     policies: tuple[Policy, ...] = POLICIES,
     on_stage: Callable[[str], None] | None = None,
+    table: JobTable | None = None,
 ) -> Round:
-    """The same, keeping what the plan was made from."""
+    """The same, keeping what the plan was made from.
+
+    Args:
+        table: what rounds before have put together of the jobs; it saves work and changes nothing.
+    """
     budget, done = budget or Budget(), on_stage or (lambda _: None)
-    scene = build_scene(snapshot, weights)
+    scene = build_scene(snapshot, weights, table)
     done("scene")
     model = build_model(scene, find_candidates(scene, policies))
     done("candidates")
@@ -107,19 +113,39 @@ def plan_round(
         bound_yuan=bound,
         gap=gap,
     )
-    explanations = explain(snapshot, decision, budget.explained)
+    explainer = Explainer(snapshot, decision, budget.explained)
+    verdicts = explainer.verdicts()
     done("explain")
-    interrupted = interrupt(snapshot, decision, placements, explanations, policies)
+    interrupted = interrupt(snapshot, decision, placements, verdicts, policies)
     done("interrupt")
     made = Plan(
         placements=interrupted.placements,
-        explanations=interrupted.explanations,
+        explanations=Explanations(verdicts, _with_more(snapshot, explainer, interrupted)),
         objective_yuan=objective,
         bound_yuan=bound,
         gap=gap,
         interruptions=interrupted.interruptions,
     )
     return Round(snapshot, decision, made)
+
+
+def _with_more(
+    snapshot: Snapshot, explainer: Explainer, interrupted: Interrupted
+) -> Callable[[int], Explanation]:
+    """The explanations, with what is done for a job, and why it was stopped before."""
+
+    def make(i: int) -> Explanation:
+        job, explanation = snapshot.jobs[i], explainer.explain(i)
+        more = [*interrupted.told.get(job.id, ())]
+        if job.stopped is not None:
+            more.append(f"Stopped before: {job.stopped.message}.")
+        if not more:
+            return explanation
+        reason = explanation.reason
+        reason = Reason(reason.code, " ".join([reason.message, *more]))
+        return replace(explanation, reason=reason)
+
+    return make
 
 
 def _oldest_first(places: Places, nodes: dict[int, tuple[str, ...]]) -> None:

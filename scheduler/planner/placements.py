@@ -24,7 +24,7 @@ def placements_of(
     first = np.flatnonzero(np.diff(job, prepend=-1))
     figures = np.add.reduceat(each, first, axis=1) if len(first) else each
     figures[3] = np.maximum.reduceat(each[3], first) if len(first) else each[3]
-    jobs = [i for klass in model.scene.classes for i in klass.jobs]
+    jobs = model.scene.classes.members.tolist()
     placed: dict[int, Placement] = {}
     for (j, choice), own in zip(places.placed(), figures.T.tolist(), strict=True):
         job_id = snapshot.jobs[jobs[j]].id

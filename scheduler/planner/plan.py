@@ -1,11 +1,13 @@
 """What the planner answers."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple, overload
 
-from scheduler.domain.explanation import Explanation
-from scheduler.domain.reason import Reason
+from scheduler.domain.explanation import Explanation, Outcome
+from scheduler.domain.reason import Reason, ReasonCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,44 @@ class StageTime:
     ms: float
 
 
+class Verdict(NamedTuple):
+    """What became of a job, and why in one word."""
+
+    job_id: str
+    outcome: Outcome
+    code: ReasonCode
+
+
+class Explanations(Sequence[Explanation]):
+    """One explanation per job of the snapshot, in its order, each made when it is asked for: of a
+    hundred thousand, few are read. ``verdicts`` are what they come to.
+    """
+
+    def __init__(self, verdicts: Sequence[Verdict], make: Callable[[int], Explanation]) -> None:
+        """``make`` gives the explanation of a job by its index, the same one every time."""
+        self.verdicts = verdicts
+        self._make = make
+
+    def __len__(self) -> int:
+        return len(self.verdicts)
+
+    @overload
+    def __getitem__(self, index: int) -> Explanation: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Explanation, ...]: ...
+    def __getitem__(self, index: int | slice) -> Explanation | tuple[Explanation, ...]:
+        which = range(len(self.verdicts))[index]
+        return self._make(which) if isinstance(which, int) else tuple(map(self._make, which))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return tuple, (tuple(self),)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """A round's answer. Every job of the snapshot has one explanation; jobs with a place have one
@@ -109,9 +149,16 @@ class Plan:
     """
 
     placements: tuple[Placement, ...]
-    explanations: tuple[Explanation, ...]
+    explanations: Sequence[Explanation]
     objective_yuan: float
     bound_yuan: float
     gap: float
     stages: tuple[StageTime, ...] = ()
     interruptions: tuple[Interruption, ...] = ()
+
+    @property
+    def verdicts(self) -> Sequence[Verdict]:
+        """What the explanations come to, in their order."""
+        if isinstance(self.explanations, Explanations):
+            return self.explanations.verdicts
+        return [Verdict(e.job_id, e.outcome, e.reason.code) for e in self.explanations]

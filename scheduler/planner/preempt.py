@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.scene import Floats, Ints
-from scheduler.domain.explanation import Explanation, Outcome
+from scheduler.domain.explanation import Outcome
 from scheduler.domain.job import JobSpec
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.binding import blocking_rows
 from scheduler.planner.block import Block
 from scheduler.planner.decision import Decision
 from scheduler.planner.places import Choice
-from scheduler.planner.plan import Interruption, InterruptionKind, Placement
+from scheduler.planner.plan import Interruption, InterruptionKind, Placement, Verdict
 from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot
 from scheduler.planner.stopping import stop_yuan, under_way
 from scheduler.planner.victims import Victim, cheapest_room, rooms, taken
@@ -65,10 +65,10 @@ def preempt(
     snapshot: Snapshot,
     decision: Decision,
     placements: Sequence[Placement],
-    explanations: Sequence[Explanation],
+    verdicts: Sequence[Verdict],
 ) -> Preempted:
     """Frees room for the waiting, the highest priority first, the oldest first among equals."""
-    waiting = _waiting(snapshot, decision, explanations)
+    waiting = _waiting(snapshot, decision, verdicts)
     if not waiting:
         return Preempted((), {})
     most = waiting[0].job.spec.priority - decision.model.scene.weights.preempt_priority_step
@@ -80,17 +80,14 @@ def preempt(
     return _Preemption(snapshot, decision, placements).of(waiting)
 
 
-def _waiting(
-    snapshot: Snapshot, decision: Decision, explanations: Sequence[Explanation]
-) -> list[Waiting]:
+def _waiting(snapshot: Snapshot, decision: Decision, verdicts: Sequence[Verdict]) -> list[Waiting]:
     scene, found = decision.model.scene, []
-    for k, klass in enumerate(scene.classes):
-        if klass.ready_s > scene.now_s:
-            continue
-        for i, choice in zip(klass.jobs, decision.places.of(k), strict=True):
-            told = explanations[i]
-            if told.outcome is not Outcome.PLACED and told.reason.code in WAITS_FOR_ROOM:
-                found.append(Waiting(snapshot.jobs[i], k, choice))
+    members, places = scene.classes.members.tolist(), decision.places
+    for j in np.flatnonzero(scene.classes.ready_s[places.klass] <= scene.now_s).tolist():
+        told = verdicts[members[j]]
+        if told.outcome is not Outcome.PLACED and told.code in WAITS_FOR_ROOM:
+            job = snapshot.jobs[members[j]]
+            found.append(Waiting(job, int(places.klass[j]), places.choice(j)))
     return sorted(found, key=lambda w: (-w.job.spec.priority, w.job.submitted_at, w.job.id))
 
 

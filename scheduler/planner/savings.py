@@ -11,7 +11,7 @@ def saving_of(
     for a region that nobody knows."""
     scene, pairs = model.scene, model.candidates.pairs
     k = int(pairs.klass[pair])
-    region = scene.regions.get(scene.classes[k].spec.region)
+    region = scene.regions.get(scene.classes.specs[k].region)
     if region is None:
         return None
     transfer = next((c.pair_yuan for c in model.candidates.costs if c.name == "transfer"), None)

@@ -14,22 +14,28 @@ from scheduler.planner.kernels.pairs import run_times
 from scheduler.planner.pools import claims_of, pools_of
 from scheduler.planner.sites import AXIS_SLOTS_MAX, site_views
 from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.table import JobTable
 from scheduler.planner.tenants import quotas_of
 
 
-def build_scene(snapshot: Snapshot, weights: Weights | None = None) -> Scene:
+def build_scene(
+    snapshot: Snapshot, weights: Weights | None = None, table: JobTable | None = None
+) -> Scene:
     """The picture that the policies judge.
 
     Args:
         weights: in place of those of the snapshot's rules.
+        table: of rounds before; it saves work and changes nothing.
     """
+    table = JobTable() if table is None else table
+    rows = table.rows(snapshot.jobs)
     rules = snapshot.rules if weights is None else replace(snapshot.rules, weights=weights)
     start_at = snapshot.start_at
-    classes = classes_of(snapshot)
+    classes = classes_of(snapshot, table, rows)
     sites = tuple(snapshot.sites.values())
     pools = pools_of(snapshot, sites)
-    columns, speeds = columns_of(classes, pools, rules.weights)
-    way = ways([klass.spec for klass in classes], sites)
+    columns, speeds = columns_of(classes, table, rows, pools, rules.weights)
+    way = ways(classes.specs, sites)
     axis = _axis(snapshot, _longest_s(columns, speeds, way))
     now_s = (snapshot.now_at - start_at).total_seconds()
     hours = np.full(axis, snapshot.slot_s / 3600)

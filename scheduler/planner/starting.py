@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from policies.scene import Ints
+from policies.scene import Bools, Ints
 from scheduler.planner.closures import closed_to_runs
 from scheduler.planner.model import Model
 from scheduler.planner.nodes import pack
@@ -18,6 +18,13 @@ def starts_now(model: Model, choice: Choice) -> bool:
     """Whether a place begins at the time of the snapshot."""
     start_s = model.candidates.pairs.start_s[choice.pair]
     return choice.slot == 0 and bool(start_s <= model.scene.now_s)
+
+
+def starting(model: Model, places: Places) -> Bools:
+    """Which jobs start at the time of the snapshot, (N,)."""
+    now = np.zeros(len(places.pair), dtype=bool)
+    now[_due(model, places)] = True
+    return now
 
 
 def start_now(model: Model, places: Places, residual: Residual) -> StartNodes:
@@ -67,7 +74,7 @@ def _pack_all(model: Model, places: Places) -> tuple[StartNodes, list[int]]:
     failed: list[int] = []
     for pool, gangs in sorted(due.items()):
         classes = places.klass[gangs]
-        specs = [model.scene.classes[k].spec for k in classes.tolist()]
+        specs = [model.scene.classes.specs[k] for k in classes.tolist()]
         run_s = [_first_run_s(model, places, j) for j in gangs]
         closed = closed_to_runs(model.scene, pool, [model.scene.now_s + s for s in run_s])
         weights = model.unplaced_yuan[classes].tolist()

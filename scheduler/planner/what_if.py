@@ -64,7 +64,7 @@ class WhatIf:
         self._first = len(jobs)
         self._blocks: dict[int, Block] = {}
         # Where each job of the what-if stands among the places.
-        listed = [i for klass in scene.classes for i in klass.jobs]
+        listed = scene.classes.members.tolist()
         at = np.empty(len(listed), dtype=np.int64)
         at[listed] = np.arange(len(listed))
         self._places = places = self._as_planned(kept, at)
@@ -84,7 +84,7 @@ class WhatIf:
             at: where each job of this model stands among its places.
         """
         planned, before, places = self._decision.places, self._decision.model, nowhere(self.model)
-        listed = np.array([i for klass in before.scene.classes for i in klass.jobs], dtype=np.int64)
+        listed = before.scene.classes.members
         placed = np.flatnonzero(planned.pair >= 0)
         job = at[np.searchsorted(kept, listed[placed])]
         pool = before.candidates.pairs.pool[planned.pair[placed]].astype(np.int64)

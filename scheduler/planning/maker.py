@@ -12,8 +12,9 @@ from scheduler.checker import check
 from scheduler.domain.explanation import Explanation, Outcome
 from scheduler.domain.round import PlacementRecord
 from scheduler.planner.budget import Budget
-from scheduler.planner.plan import Placement, Plan
+from scheduler.planner.plan import Placement, Plan, Verdict
 from scheduler.planner.snapshot import PlannedStart, Prices, Snapshot
+from scheduler.planner.table import JobTable
 from scheduler.planning.front import Front
 from scheduler.planning.messages import (
     PAGE_MOST,
@@ -64,11 +65,12 @@ class Kept:
 class RoundMaker:
     """Keeps what it is told and what it has decided, from round to round."""
 
-    def __init__(self, think: Callable[[Snapshot, Budget], Thought]) -> None:
-        """``think`` is the planner."""
+    def __init__(self, think: Callable[[Snapshot, Budget, JobTable | None], Thought]) -> None:
+        """``think`` is the planner; it gets what whole rounds keep of the jobs, if it is one."""
         self._think = think
         self._budget = Budget()
         self._mirror = Mirror()
+        self._table = JobTable()
         self._told = Told()
         # The last whole round, and the last of those between: what is asked is asked of them.
         self._whole: tuple[Ask, Thought] | None = None
@@ -104,10 +106,9 @@ class RoundMaker:
         else:
             self._other = (ask, thought)
         news = _News(ask, plan)
-        self._told.begin()
         placed = {placement.job_id: placement for placement in plan.placements}
-        for explanation in plan.explanations:
-            self._digest(news, explanation, placed.get(explanation.job_id))
+        for i, verdict in enumerate(plan.verdicts):
+            self._digest(news, i, verdict, placed.get(verdict.job_id))
         self._news = news
         return _decided(news, plan, placed.keys())
 
@@ -150,7 +151,8 @@ class RoundMaker:
             # A round over all jobs takes the place of the one before, also in memory.
             self._whole = self._other = self._news = self._last_whole = None
         try:
-            thought = self._think(snapshot, self._budget)
+            table = self._table if ask.only is None else None
+            thought = self._think(snapshot, self._budget, table)
         except Exception as error:
             self._keep(Kept(ask, snapshot, None, failed(error)))
             raise
@@ -168,12 +170,12 @@ class RoundMaker:
         while sum(len(kept.snapshot.jobs) for kept in self._kept) > KEPT_JOBS:
             self._kept.popleft()
 
-    def _digest(self, news: "_News", explanation: Explanation, placed: Placement | None) -> None:
-        """Notes what of a job's fate is new."""
-        job_id, mirror = explanation.job_id, self._mirror
+    def _digest(self, news: "_News", i: int, verdict: Verdict, placed: Placement | None) -> None:
+        """Notes what of a job's fate is new; only of that is an explanation made."""
+        job_id, mirror = verdict.job_id, self._mirror
         before = mirror.planned.get(job_id)
-        if explanation.outcome is Outcome.PLACED and placed is not None:
-            news.starts.append((placed, explanation))
+        if verdict.outcome is Outcome.PLACED and placed is not None:
+            news.starts.append((placed, i))
             if before is not None and not news.ask.quick:
                 mirror.plan_for(job_id, None)
                 news.unplanned.append(job_id)
@@ -181,20 +183,18 @@ class RoundMaker:
         # Beside all others the rest may fare worse: what a whole round thought of it stands.
         if news.ask.quick and self._told.code(job_id) is not None:
             return
-        if self._told.is_news(explanation):
-            news.told.append(explanation)
-        elif explanation.candidates:
-            news.again.append(explanation)
         now = None
         if placed is not None:
             now = PlannedStart(placed.cluster, placed.accelerator, placed.start_at)
+        if self._told.is_news(verdict, now):
+            news.told.append(i)
         if now == before:
             return
         mirror.plan_for(job_id, now)
         if placed is None:
             news.unplanned.append(job_id)
         else:
-            news.planned.append((placed, explanation))
+            news.planned.append((placed, i))
 
 
 class _News:
@@ -203,16 +203,16 @@ class _News:
     def __init__(self, ask: Ask, plan: Plan) -> None:
         self.ask = ask
         self._plan = plan
-        self.starts: list[tuple[Placement, Explanation]] = []
-        self.planned: list[tuple[Placement, Explanation]] = []
+        # With the index of each job's explanation, which is made when its page is asked for.
+        self.starts: list[tuple[Placement, int]] = []
+        self.planned: list[tuple[Placement, int]] = []
         self.unplanned: list[str] = []
-        self.told: list[Explanation] = []
-        self.again: list[Explanation] = []
+        self.told: list[int] = []
 
     @property
     def parts(self) -> int:
         """How many pages there are, at least one."""
-        others: list[Sized] = [self.planned, self.unplanned, self.told, self.again]
+        others: list[Sized] = [self.planned, self.unplanned, self.told]
         most = max(map(len, others))
         return max(1, -(-most // PAGE_MOST), -(-len(self.starts) // STARTS_MOST))
 
@@ -221,18 +221,17 @@ class _News:
         starts = slice(number * STARTS_MOST, (number + 1) * STARTS_MOST)
         page = slice(number * PAGE_MOST, (number + 1) * PAGE_MOST)
         return Part(
-            starts=[Start(p, self._finished(e)) for p, e in self.starts[starts]],
-            planned=[self._record(p, e) for p, e in self.planned[page]],
+            starts=[Start(p, self._explanation(i)) for p, i in self.starts[starts]],
+            planned=[self._record(p, i) for p, i in self.planned[page]],
             unplanned=self.unplanned[page],
-            news=[self._finished(e) for e in self.told[page]],
-            again=[self._finished(e) for e in self.again[page]],
+            news=[self._explanation(i) for i in self.told[page]],
         )
 
-    def _record(self, placement: Placement, explanation: Explanation) -> PlacementRecord:
-        return placement_record(placement, None, explanation, self.ask.round_id)
+    def _record(self, placement: Placement, i: int) -> PlacementRecord:
+        return placement_record(placement, None, self._explanation(i), self.ask.round_id)
 
-    def _finished(self, explanation: Explanation) -> Explanation:
-        return _finished(explanation, self.ask, self._plan)
+    def _explanation(self, i: int) -> Explanation:
+        return _finished(self._plan.explanations[i], self.ask, self._plan)
 
 
 def _finished(explanation: Explanation, ask: Ask, plan: Plan) -> Explanation:
@@ -247,12 +246,12 @@ def _finished(explanation: Explanation, ask: Ask, plan: Plan) -> Explanation:
 
 
 def _decided(news: _News, plan: Plan, placed: Iterable[str]) -> Decided:
-    unplaced = {e.job_id: e.reason.code.value for e in plan.explanations}
+    unplaced = {verdict.job_id: verdict.code.value for verdict in plan.verdicts}
     for job_id in placed:
         unplaced.pop(job_id, None)
     return Decided(
         round_id=news.ask.round_id,
-        jobs=len(plan.explanations),
+        jobs=len(plan.verdicts),
         planned=sum(not placement.now for placement in plan.placements),
         unplaced=len(unplaced),
         reasons=dict(Counter(unplaced.values())),

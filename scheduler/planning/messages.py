@@ -97,14 +97,12 @@ class Part:
         planned: starts that lie ahead, where they differ from what was planned before.
         unplanned: jobs that have such a start no longer.
         news: explanations that a reader would call another answer than the one before.
-        again: the same answer as before, looked at closely.
     """
 
     starts: Sequence[Start] = ()
     planned: Sequence[PlacementRecord] = ()
     unplanned: Sequence[str] = ()
     news: Sequence[Explanation] = ()
-    again: Sequence[Explanation] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,7 +50,7 @@ class Standing:
         for record in part.planned:
             if self._waits(record.job_id):
                 self._plan(record.job_id, record)
-        for explanation in (*part.again, *part.news):
+        for explanation in part.news:
             if self._waits(explanation.job_id):
                 self._explained[explanation.job_id] = explanation
         self._unstored |= dict.fromkeys(e.job_id for e in part.news if self._waits(e.job_id))

@@ -77,7 +77,7 @@ def failed(error: Exception) -> str:
 
 def figures(plan: Plan) -> PlanFigures:
     """What a plan came to."""
-    text = _PLAN.dump_json((replace(plan, stages=()),))
+    text = _PLAN.dump_json((replace(plan, explanations=(*plan.explanations,), stages=()),))
     now = sum(placement.now for placement in plan.placements)
     return PlanFigures(
         sha256=hashlib.sha256(text).hexdigest(),

@@ -8,6 +8,7 @@ from scheduler.domain.explanation import Explanation
 from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Plan, StageTime
 from scheduler.planner.snapshot import Prices, Snapshot
+from scheduler.planner.table import JobTable
 
 if TYPE_CHECKING:
     from scheduler.planner.pipeline import Round
@@ -30,8 +31,12 @@ class Thought:
         return self.round.explain(job_id)
 
 
-def think(snapshot: Snapshot, budget: Budget) -> Thought:
-    """Plans, and notes how long each stage took: the planner itself has no clock."""
+def think(snapshot: Snapshot, budget: Budget, table: JobTable | None = None) -> Thought:
+    """Plans, and notes how long each stage took: the planner itself has no clock.
+
+    Args:
+        table: what rounds before have put together of the jobs.
+    """
     # Loads the compiler, which the scheduler's own process has no use for.
     from scheduler.planner.pipeline import plan_round  # noqa: PLC0415
 
@@ -44,5 +49,5 @@ def think(snapshot: Snapshot, budget: Budget) -> Thought:
         stages.append(StageTime(name, (now_s - began_s) * 1000))
         began_s = now_s
 
-    made = plan_round(snapshot, budget, on_stage=on_stage)
+    made = plan_round(snapshot, budget, on_stage=on_stage, table=table)
     return Thought(made, replace(made.plan, stages=tuple(stages)))

@@ -17,6 +17,7 @@ from scheduler.domain.series import constant
 from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Placement, Plan
 from scheduler.planner.snapshot import PendingJob, Prices, Snapshot
+from scheduler.planner.table import JobTable
 from scheduler.planning.front import Front
 from scheduler.planning.loop import PlanningLoop
 from scheduler.planning.maker import RoundMaker
@@ -168,7 +169,7 @@ class Played:
     def __init__(self) -> None:
         self.maker = RoundMaker(self._think)
 
-    def _think(self, snapshot: Snapshot, budget: Budget) -> Thinking:
+    def _think(self, snapshot: Snapshot, budget: Budget, table: JobTable | None) -> Thinking:
         return self.desk.think(snapshot)
 
     async def tell(self, changes: Changes) -> None:
