@@ -8,6 +8,7 @@ proportional to a family's reference price, with momentum. Measured against Poly
 step, 20 such passes came nearer than 240.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -37,6 +38,8 @@ GAIN_LEAST = 1e-3
 PASSES_MOST = 4
 # The bound is as good as the plan, relative to it.
 CLOSE = 1e-4
+# What rows are worth is found by about so many pairs.
+PAIRS_SAMPLED = 100_000
 # Gangs of so many accelerators are never left out of a sample.
 SAMPLED_MOST = 64
 
@@ -84,6 +87,7 @@ class Market:
         hard = problem.rows["hard"].astype(bool)
         self.ceiling = np.where(hard[:, None], np.inf, problem.elastic_yuan)
         self._free_per_pair = np.full(len(problem.pairs), np.inf)
+        self._whole = True
         self._freed = np.zeros(len(problem.classes), dtype=bool)
         self.worth = self._worth(model) if worth is None else worth
         self._reference = np.asarray(self.worth[model.family][:, None])
@@ -117,11 +121,12 @@ class Market:
 
     def _worth(self, model: Model) -> Floats:
         """What a unit of each family is about worth: all that the plan costs at no prices, over all
-        that it uses of the family's rows."""
-        choices = self.free
-        times = np.where(choices.pair >= 0, self._count, 0.0)
+        that it uses of the family's rows; by a sample where there are many pairs."""
+        folds = max(len(self.problem.pairs) // PAIRS_SAMPLED, 1)
+        which, times = self._samples(folds)[0]
+        choices = self.choose(np.zeros(self.problem.capacity.shape), which)
         used = usage(self.problem, choices.pair, choices.slot, times).sum(axis=1)
-        yuan = float(np.abs(choices.yuan[self.active]) @ self._count[self.active])
+        yuan = float(np.abs(choices.yuan) @ times)
         total = np.bincount(model.family, weights=used, minlength=len(model.families))
         worth = np.zeros(len(model.families))
         np.divide(yuan, total, out=worth, where=total > 0)
@@ -132,17 +137,14 @@ class Market:
         prices: Floats,
         which: Ints,
         per_pair: Floats | None = None,
-        *,
-        listed: bool = False,
     ) -> Choices:
-        """The choices of some classes, if told so among their listed pairs; ``per_pair`` takes each
-        pair's least cost."""
+        """The choices of some classes; ``per_pair`` takes each pair's least cost."""
         n = len(which)
         pair, slot = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
         made = Choices(pair, slot, np.empty(n))
         room = np.empty(0) if per_pair is None else per_pair
         sums = sums_at(self.problem, prices)
-        best_options(self.problem, sums, which, pair, slot, made.yuan, room, listed)
+        best_options(self.problem, sums, which, pair, slot, made.yuan, room)
         return made
 
     def bound_yuan(self, prices: Floats, yuan: Floats, which: Ints, times: Floats) -> float:
@@ -155,18 +157,18 @@ class Market:
         """Nothing, but the full price where an elastic row has no capacity at all."""
         return np.where((self._capacity <= 0) & np.isfinite(self.ceiling), self.ceiling, 0.0)
 
-    def list_best(self, per_pair: Floats, most: int) -> None:
-        """Lists the pairs of each class that cost least, (m,)."""
-        shortlist(self.problem, per_pair, most)
+    def short(self, per_pair: Floats, most: int) -> "Market":
+        """The same with only the pairs of each class that cost least, (m,): so many, and those that
+        cost no more."""
+        market = copy(self)
+        market.problem, market._whole = _short(self.problem, per_pair, most), False
+        return market
 
-    def climb(
-        self, start: Floats, passes: int, *, folds: int = 1, listed: bool = False, before: int = 0
-    ) -> Duals:
+    def climb(self, start: Floats, passes: int, *, folds: int = 1, before: int = 0) -> Duals:
         """Prices after so many passes, each over one of so many folds of the classes in turn; those
         that still raise the bound of their fold do not count, up to PASSES_MOST times as many.
 
         Args:
-            listed: whether only listed pairs are looked at.
             before: passes that have been made: steps go on from there.
         """
         rows = used_rows(self.problem)
@@ -177,13 +179,13 @@ class Market:
         capacity, finite = self._capacity[rows], self._finite[rows]
         reference, ceiling = self._reference[rows], self.ceiling[rows]
         scale = 1 / np.maximum(capacity, 1.0)
-        samples, whole = self._samples(folds), folds == 1 and not listed
+        samples, whole = self._samples(folds), folds == 1 and self._whole
         calm = 0
         for n in range(PASSES_MOST * passes):
             if calm >= passes:
                 break
             which, times = samples[n % folds]
-            choices = self.choose(prices, which, listed=listed)
+            choices = self.choose(prices, which)
             bound = self.bound_yuan(prices, choices.yuan, which, times)
             so_far_yuan = most_yuan[n % folds]
             rises = np.isfinite(so_far_yuan) and bound > so_far_yuan + GAIN_LEAST * abs(so_far_yuan)
@@ -228,6 +230,25 @@ class Market:
             times = np.concatenate([self._count[head], self._count[part] * factor])
             made.append((np.concatenate([head, part]), times))
         return made
+
+
+def _short(problem: Problem, per_pair: Floats, most: int) -> Problem:
+    listed = np.zeros(len(problem.pairs), dtype=bool)
+    shortlist(problem, per_pair, most, listed)
+    classes = problem.classes.copy()
+    before = np.concatenate(([0], np.cumsum(listed)))
+    classes["low"], classes["high"] = before[classes["low"]], before[classes["high"]]
+    kept = classes["kept_pair"]
+    there = (kept >= 0) & listed[kept]
+    classes["kept_pair"] = np.where(there, before[kept], -1)
+    stage_from, stages = problem.stage_from, problem.stages
+    if len(stage_from):
+        entries = np.diff(stage_from)
+        stages = stages[np.repeat(listed, entries)]
+        stage_from = np.concatenate(([0], np.cumsum(entries[listed])))
+    return problem._replace(
+        classes=classes, pairs=problem.pairs[listed], stage_from=stage_from, stages=stages
+    )
 
 
 def used_rows(problem: Problem) -> Ints:

@@ -1,11 +1,14 @@
 """Places in the model as the placements that a plan tells of."""
 
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
+from operator import add
 
 import numpy as np
 
-from policies.scene import Floats, Ints
+from policies.scene import Floats, Ints, Pool
 from scheduler.planner.kernels.placing import energy_costs
 from scheduler.planner.ledger import Ledger
 from scheduler.planner.model import Model
@@ -13,6 +16,9 @@ from scheduler.planner.places import Choice, Places
 from scheduler.planner.plan import Placement, Span
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planner.starting import StartNodes, starts_now
+
+# Pool, begin and end, and whether that is now.
+When = tuple[Pool, datetime, datetime, bool]
 
 
 def placements_of(
@@ -24,12 +30,32 @@ def placements_of(
     first = np.flatnonzero(np.diff(job, prepend=-1))
     figures = np.add.reduceat(each, first, axis=1) if len(first) else each
     figures[3] = np.maximum.reduceat(each[3], first) if len(first) else each[3]
-    jobs = model.scene.classes.members.tolist()
+    members = model.scene.classes.members.tolist()
+    jobs = np.flatnonzero(places.pair >= 0)
+    when = _one_run(model, places.pair[jobs], places.slot[jobs])
     placed: dict[int, Placement] = {}
-    for (j, choice), own in zip(places.placed(), figures.T.tolist(), strict=True):
-        job_id = snapshot.jobs[jobs[j]].id
-        placed[jobs[j]] = _placement(job_id, model, choice, own, nodes.get(j, ()))
+    for j, own, here in zip(jobs.tolist(), figures.T.tolist(), when, strict=True):
+        job_id = snapshot.jobs[members[j]].id
+        if j in places.split:
+            choice = places.choice(j)
+            assert choice is not None, "it has a place"
+            made = _placement(job_id, model, choice, own, nodes.get(j, ()))
+        else:
+            made = _made(job_id, here, own, nodes.get(j, ()))
+        placed[members[j]] = made
     return tuple(placed[i] for i in sorted(placed))
+
+
+def _one_run(model: Model, pair: Ints, slot: Ints) -> Iterator[When]:
+    """Of options in one run each: the pool, begin and end, and whether that is now."""
+    pairs, scene = model.candidates.pairs, model.scene
+    ready_s = pairs.start_s[pair]
+    start_s = np.maximum(slot * scene.slot_s, ready_s)
+    starts = list(map(scene.time_at, start_s.tolist()))
+    lengths = map(partial(timedelta, 0), pairs.run_s[pair].tolist())
+    pools = map(scene.pools.__getitem__, pairs.pool[pair].tolist())
+    now = ((slot == 0) & (ready_s <= scene.now_s)).tolist()
+    return zip(pools, starts, map(add, starts, lengths), now, strict=True)
 
 
 def price_yuan(model: Model, pair: Ints, slot: Ints) -> Floats:
@@ -55,24 +81,36 @@ def placement_of(
 def _placement(
     job_id: str, model: Model, choice: Choice, figures: list[float], nodes: tuple[str, ...]
 ) -> Placement:
-    pairs, scene = model.candidates.pairs, model.scene
-    pool = scene.pools[pairs.pool[choice.pair]]
+    pool = model.scene.pools[model.candidates.pairs.pool[choice.pair]]
     runs = spans_of(model, choice)
+    pauses = tuple(Span(a.end_at, b.start_at) for a, b in pairwise(runs))
+    when = (pool, runs[0].start_at, runs[-1].end_at, starts_now(model, choice))
+    return _made(job_id, when, figures, nodes, pauses)
+
+
+def _made(
+    job_id: str,
+    when: When,
+    figures: list[float],
+    nodes: tuple[str, ...],
+    pauses: tuple[Span, ...] = (),
+) -> Placement:
+    pool, start_at, end_at, now = when
     kwh, green_kwh, carbon_kg, held_kw, price_yuan = figures
     return Placement(
         job_id=job_id,
         cluster=pool.cluster,
         accelerator=pool.accelerator,
-        start_at=runs[0].start_at,
-        end_at=runs[-1].end_at,
-        now=starts_now(model, choice),
+        start_at=start_at,
+        end_at=end_at,
+        now=now,
         nodes=nodes,
         energy_kwh=kwh,
         green_kwh=green_kwh,
         green_held_kw=held_kw,
         cost_yuan=price_yuan,
         carbon_kg=carbon_kg,
-        pauses=tuple(Span(a.end_at, b.start_at) for a, b in pairwise(runs)),
+        pauses=pauses,
     )
 
 

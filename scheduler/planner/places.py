@@ -144,8 +144,14 @@ class Residual:
         return float((problem.elastic_yuan[soft] * np.where(over > TOLERANCE, over, 0.0)).sum())
 
 
-def objective_yuan(model: Model, places: Places, active: Ints) -> float:
-    """The exact objective over the classes that have a start at all."""
+def objective_yuan(
+    model: Model, places: Places, active: Ints, residual: "Residual | None" = None
+) -> float:
+    """The exact objective over the classes that have a start at all.
+
+    Args:
+        residual: what the places leave, if that is known.
+    """
     problem = model.problem
     of_active = np.zeros(len(model.jobs), dtype=bool)
     of_active[active] = True
@@ -155,7 +161,8 @@ def objective_yuan(model: Model, places: Places, active: Ints) -> float:
         yuan[np.searchsorted(placed, job)] = split.yuan
     waits = (places.pair < 0) & of_active[places.klass]
     unplaced = problem.classes["unplaced_yuan"][places.klass[waits]]
-    return float(yuan.sum() + unplaced.sum()) + Residual(model, places).total_excess_yuan()
+    residual = residual or Residual(model, places)
+    return float(yuan.sum() + unplaced.sum()) + residual.total_excess_yuan()
 
 
 def costs_yuan(model: Model, pair: Ints, slot: Ints) -> Floats:

@@ -43,6 +43,8 @@ AHEAD = 0.75
 SQUEAKS = 100
 # So many insertions that were no better than the best are enough.
 WORSE_MOST = 2
+# So many times fewer where the plan that was is gone on from: every other order moves more of it.
+FEWER_TRIES = 2
 # Where all have a place, one in so many of the looks goes into finding better ones this way.
 FOR_NOBODY = 10
 
@@ -155,8 +157,8 @@ def _prices(model: Model, market: Market, passes: int, per_pair: Floats) -> Floa
     rough = passes // 3
     prices = market.climb(start, rough, folds=4 * folds).prices
     market.certify(prices, per_pair)
-    market.list_best(per_pair, LISTED)
-    return market.climb(prices, passes, folds=folds, listed=True, before=rough // 2).prices
+    market = market.short(per_pair, LISTED)
+    return market.climb(prices, passes, folds=folds, before=rough // 2).prices
 
 
 def _mended(model: Model, market: Market, passes: int, known: Floats) -> Floats:
@@ -172,12 +174,12 @@ def _mended(model: Model, market: Market, passes: int, known: Floats) -> Floats:
 def inserted(model: Model, market: Market, guide: Guide, order: Ints, work: Ints) -> Found:
     """Places jobs in an order of their classes, each at its cheapest start at prices that fits;
     ``work`` (1,) counts the pairs that are looked at."""
-    places, left = nowhere(model), model.problem.capacity.copy()
+    places, residual = nowhere(model), Residual(model)
     sums = sums_at(model.problem, guide.duals.prices)
     insert(
         model.problem,
         sums,
-        left,
+        residual.left,
         guide.per_pair,
         places.jobs_from,
         order,
@@ -185,14 +187,14 @@ def inserted(model: Model, market: Market, guide: Guide, order: Ints, work: Ints
         places.slot,
         work,
     )
-    return Found(places, objective_yuan(model, places, market.active))
+    return Found(places, objective_yuan(model, places, market.active, residual))
 
 
 def swept(model: Model, market: Market, guide: Guide, found: Found, budget: Budget) -> Found:
     """Moves jobs one by one to where they cost less, until none gains or the budget is spent; those
     first that lose most against what the prices promise them."""
     problem, places = model.problem, found.places.copy()
-    left = Residual(model, places).left
+    residual = Residual(model, places)
     sums = sums_at(problem, np.zeros(problem.capacity.shape))
     work = np.zeros(1, dtype=np.int64)
     for _ in range(budget.sweeps):
@@ -202,7 +204,7 @@ def swept(model: Model, market: Market, guide: Guide, found: Found, budget: Budg
         moved = improve(
             problem,
             sums,
-            left,
+            residual.left,
             market.free_per_pair(np.unique(places.klass[jobs])),
             jobs,
             places.klass,
@@ -214,7 +216,7 @@ def swept(model: Model, market: Market, guide: Guide, found: Found, budget: Budg
         )
         if not moved or work[0] >= budget.looks:
             break
-    return Found(places, objective_yuan(model, places, market.active))
+    return Found(places, objective_yuan(model, places, market.active, residual))
 
 
 def losses_yuan(model: Model, guide: Guide, places: Places) -> Floats:
@@ -241,7 +243,7 @@ def squeaky(
     rank = (_tightness(model) + (keeping & planned))[active]
     best, worse = inserted(model, market, guide, active[np.argsort(-rank, kind="stable")], work), 0
     found = best
-    for _ in range(budget.tries - 1):
+    for _ in range(budget.tries // (FEWER_TRIES if keeping else 1) - 1):
         close = best.yuan - bound <= CLOSE * abs(best.yuan)
         waits = (best.places.pair[np.isin(best.places.klass, active)] < 0).any()
         looks = budget.tries_looks if waits else budget.tries_looks // FOR_NOBODY

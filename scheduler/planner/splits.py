@@ -70,10 +70,10 @@ def stops_of(model: Model) -> Stops:
     """What it costs to stop the classes that may be stopped."""
     scene, count = model.scene, len(model.jobs)
     may, once, per_run, restart = np.zeros((4, count))
-    for k, klass in enumerate(scene.classes):
-        if klass.spec.interruptible:
-            may[k], restart[k] = 1, klass.spec.restart_s / scene.slot_s
-            once[k], per_h = planned_stop(klass.spec, scene.weights)
+    for k, spec in enumerate(scene.classes.specs):
+        if spec.interruptible:
+            may[k], restart[k] = 1, spec.restart_s / scene.slot_s
+            once[k], per_h = planned_stop(spec, scene.weights)
             per_run[k] = per_h * scene.slot_s / 3600
     pool_yuan = np.array([scene.rules.moving_yuan(pool.cluster) for pool in scene.pools])
     return Stops(may.astype(np.int64), once, per_run, restart, pool_yuan.astype(float))

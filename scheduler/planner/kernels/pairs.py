@@ -63,4 +63,3 @@ def fill_pairs(
         one.first = first[i]
         one.last = last[i]
         one.guarded = guarded[row[klass[i]], pool[i]]
-        one.listed = 0

@@ -42,8 +42,8 @@ def sums_at(problem: Problem, prices: Floats) -> Sums:
     some: Bools = np.asarray(yuan.any(axis=1), dtype=bool)
     return Sums(
         owner=np.full(size, -1, dtype=np.int64),
-        hourly=np.zeros(shape),
-        whole=np.zeros(shape),
+        hourly=np.empty(shape),
+        whole=np.empty(shape),
         of_class=np.zeros(problem.axis + 1),
         yuan=yuan,
         some=some.astype(np.int64),
@@ -289,13 +289,9 @@ def best_options(
     slot: Ints,
     yuan: Floats,
     per_pair: Floats,
-    listed: bool,
 ) -> None:
     """The cheapest option of each of some classes alone at prices: ``pair`` (-1 if it has none),
     ``slot`` and ``yuan`` (which,); ``per_pair`` (m,) takes each pair's least, if it is not empty.
-
-    Args:
-        listed: looks only at the pairs that are.
     """
     out, clear = np.empty(problem.slots), np.empty(problem.axis + 1, dtype=np.int64)
     for q in range(len(which)):
@@ -306,7 +302,7 @@ def best_options(
         for i in range(job.low, job.high):
             one = problem.pairs[i]
             low = np.inf
-            if one.first <= one.last and (one.listed or not listed):
+            if one.first <= one.last:
                 # As in ``fill_options``, without the price of handing over all arrays each time.
                 pool, kind = problem.pools[one.pool], problem.kinds[job.kind]
                 key = job.kind * len(problem.pools) + one.pool
@@ -355,11 +351,12 @@ def fill_class(problem: Problem, sums: Sums, k: int, yuan: Floats) -> None:
 
 
 @compiled
-def shortlist(problem: Problem, per_pair: Floats, most: int) -> None:
-    """Lists the pairs of each class that cost least, so many at most.
+def shortlist(problem: Problem, per_pair: Floats, most: int, listed: Bools) -> None:
+    """Lists the pairs of each class that cost least, so many and those that cost no more.
 
     Args:
         per_pair: each pair's least cost, (m,).
+        listed: takes the answer, (m,).
     """
     kept = np.empty(most)
     for k in range(len(problem.classes)):
@@ -376,4 +373,4 @@ def shortlist(problem: Problem, per_pair: Floats, most: int) -> None:
                 kept[at] = yuan
                 count = min(count + 1, most)
         for i in range(job.low, job.high):
-            problem.pairs[i].listed = count > 0 and per_pair[i] <= kept[count - 1]
+            listed[i] = count > 0 and per_pair[i] <= kept[count - 1]

@@ -42,7 +42,7 @@ CLASS = np.dtype(
     ]
 )
 # A class in a pool; it may start from slot ``first`` to slot ``last``. Where ``guarded``, a run may
-# be too much for a row all by itself. Those ``listed`` are looked at when prices are sought.
+# be too much for a row all by itself.
 PAIR = np.dtype(
     [
         ("run", np.float64),
@@ -52,7 +52,6 @@ PAIR = np.dtype(
         ("first", np.int16),
         ("last", np.int16),
         ("guarded", np.int8),
-        ("listed", np.int8),
     ],
     align=True,
 )
