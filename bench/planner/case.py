@@ -29,6 +29,7 @@ from scheduler.planner.pipeline import Round as Made
 from scheduler.planner.pipeline import plan, plan_round
 from scheduler.planner.plan import Plan
 from scheduler.planner.snapshot import Snapshot
+from scheduler.planner.table import JobTable
 
 OBJECTIONS_TOLD = 5
 WARM_UP = Recipe(size=SIZES["S"], seed=0)
@@ -36,7 +37,7 @@ WARM_UP_JOBS = 50
 MB = 1e6
 
 
-def timed(snapshot: Snapshot) -> tuple[Made, float, float, list[Stage]]:
+def timed(snapshot: Snapshot, table: JobTable) -> tuple[Made, float, float, list[Stage]]:
     """A round, its seconds of real and of processor time, and those of its stages in order."""
     wall_ms: dict[str, float] = {}
     cpu_ms: dict[str, float] = {}
@@ -50,22 +51,27 @@ def timed(snapshot: Snapshot) -> tuple[Made, float, float, list[Stage]]:
         cpu_ms[name] = cpu_ms.get(name, 0.0) + (cpu_now_s - cpu_last_s) * 1000
         last_s, cpu_last_s = now_s, cpu_now_s
 
-    made = plan_round(snapshot, on_stage=on_stage)
+    made = plan_round(snapshot, on_stage=on_stage, table=table)
     wall_s, cpu_s = time.perf_counter() - began_s, time.process_time() - cpu_began_s
     stages = [Stage(name=n, wall_ms=wall_ms[n], cpu_ms=cpu_ms[n]) for n in wall_ms]
     return made, wall_s, cpu_s, stages
 
 
-def planned(snapshot: Snapshot) -> tuple[Made, Round, float]:
-    """A round, its figures, and the peak of the process' memory until it was there, in MB."""
+def planned(snapshot: Snapshot, table: JobTable) -> tuple[Made, Round, float]:
+    """A round, its figures, and the peak of the process' memory until it was there, in MB.
+
+    Args:
+        table: as the planner's process keeps it from round to round.
+    """
     _forget_peak()
-    rounded, wall_s, cpu_s, stages = timed(snapshot)
+    rounded, wall_s, cpu_s, stages = timed(snapshot, table)
     made = rounded.plan
     peak_mb = _memory_mb("VmHWM")
+    told_s = _told_s(made)
     began_s = time.perf_counter()
     objections = check(snapshot, made)
     checked_s = time.perf_counter() - began_s
-    outcomes = [told.outcome for told in made.explanations]
+    outcomes = [told.outcome for told in made.verdicts]
     moved, at_once = moved_shares(snapshot, made)
     figures = Round(
         jobs=len(snapshot.jobs),
@@ -77,9 +83,8 @@ def planned(snapshot: Snapshot) -> tuple[Made, Round, float]:
         gap=made.gap,
         starts_now=outcomes.count(explanation.Outcome.PLACED),
         starts_later=outcomes.count(explanation.Outcome.PLANNED),
-        fragmented=sum(
-            told.reason.code is ReasonCode.GANG_FRAGMENTED for told in made.explanations
-        ),
+        fragmented=sum(told.code is ReasonCode.GANG_FRAGMENTED for told in made.verdicts),
+        told_s=told_s,
         checked_s=checked_s,
         objections=len(objections),
         first_objections=objections[:OBJECTIONS_TOLD],
@@ -89,6 +94,15 @@ def planned(snapshot: Snapshot) -> tuple[Made, Round, float]:
     return rounded, figures, peak_mb
 
 
+def _told_s(made: Plan) -> float:
+    """Processor seconds for the explanations that are stored with the round's starts."""
+    began_s = time.process_time()
+    for i, verdict in enumerate(made.verdicts):
+        if verdict.outcome is explanation.Outcome.PLACED:
+            made.explanations[i]
+    return time.process_time() - began_s
+
+
 def measured(recipe: Recipe) -> Case:
     """Plans an instance cold and, after a change, warm; and lets the baselines have it."""
     load_before = os.getloadavg()[0]
@@ -96,11 +110,12 @@ def measured(recipe: Recipe) -> Case:
     first_plan_s = _seconds(lambda: plan(_small()))
     instance = build(recipe)
     snapshot_mb = _memory_mb("VmRSS")
-    first, cold, peak_mb = planned(instance.snapshot)
+    table = JobTable()
+    first, cold, peak_mb = planned(instance.snapshot, table)
     made = first.plan
     handed_over_s = _seconds(lambda: [_handed_over(value) for value in (instance.snapshot, made)])
     outcomes = _compared(instance.snapshot, made, cold.wall_s)
-    _, warm, _ = planned(next_round(instance, first))
+    _, warm, _ = planned(next_round(instance, first), table)
     return Case(
         recipe=recipe,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -25,9 +25,10 @@ class Stage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
     """One plan. ``fragmented`` counts the jobs that were to start now and whose nodes did not lie
-    together; ``objections`` are the checker's, of which the first are told, and which took
-    ``checked_s``. ``moved_share`` and ``at_once_share`` (see ``rounds.py``) are
-    None for a round that has none before it."""
+    together; ``told_s`` is what it takes to explain what starts, which is not in ``cpu_s``;
+    ``objections`` are the checker's, of which the first are told, and which took ``checked_s``.
+    ``moved_share`` and ``at_once_share`` (see ``rounds.py``) are None for a round that has none
+    before it."""
 
     jobs: int
     wall_s: float
@@ -39,6 +40,7 @@ class Round:
     starts_now: int
     starts_later: int
     fragmented: int
+    told_s: float
     checked_s: float
     objections: int
     first_objections: Sequence[str]

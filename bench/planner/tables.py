@@ -32,7 +32,7 @@ def rounds(cases: Sequence[Case]) -> Table:
     table.add_column("instance", no_wrap=True)
     for name in ("wall s", "CPU s", "gap", "now", "later", "never", "left out", "no nodes"):
         table.add_column(name, justify="right")
-    for name in ("objections", "peak MB", "warm s", "warm gap", "moved"):
+    for name in ("told s", "objections", "peak MB", "warm s", "warm gap", "moved"):
         table.add_column(name, justify="right")
     for case in cases:
         cold, warm, ours = case.cold, case.warm, case.outcomes[-1]
@@ -41,6 +41,7 @@ def rounds(cases: Sequence[Case]) -> Table:
             *(f"{cold.wall_s:.2f}", f"{cold.cpu_s:.2f}", f"{cold.gap:.2%}"),
             *(f"{cold.starts_now:,}", f"{cold.starts_later:,}", f"{ours.never:,}"),
             *(f"{ours.left_out:,}", str(cold.fragmented + warm.fragmented)),
+            f"{cold.told_s:.2f}",
             *(str(cold.objections + warm.objections), f"{case.peak_mb:,.0f}"),
             *(f"{warm.cpu_s:.2f}", f"{warm.gap:.2%}", f"{warm.moved_share or 0:.1%}"),
         )

@@ -72,18 +72,19 @@ class Explainer:
             for job, outcome, code in zip(jobs, outcomes, codes, strict=True)
         ]
 
-    def closely(self, i: int) -> bool:
-        """Whether a job of the snapshot is explained with its candidates."""
-        return bool(self._close[self._place[i]])
+    def closely(self, i: int) -> Explanation:
+        """One job of the snapshot, with all its candidates."""
+        j, places = int(self._place[i]), self._decision.places
+        key = (int(places.klass[j]), places.choice(j))
+        if key not in self._known:
+            self._known[key] = _told(self._decision, *key, CODES[int(self._brief.codes[j])])
+        return replace(self._known[key], job_id=self._snapshot.jobs[i].id)
 
     def explain(self, i: int) -> Explanation:
         """One job of the snapshot."""
         j, job_id = int(self._place[i]), self._snapshot.jobs[i].id
         if self._close[j]:
-            key = (int(self._decision.places.klass[j]), self._decision.places.choice(j))
-            if key not in self._known:
-                self._known[key] = explain_one(self._decision, *key)
-            return replace(self._known[key], job_id=job_id)
+            return self.closely(i)
         reason, saving = self._brief.tell(j)
         return Explanation(
             job_id=job_id,
@@ -122,15 +123,19 @@ def _close(decision: Decision, starting: Bools, closely: int) -> Bools:
     return close
 
 
-def explain_one(decision: Decision, klass: int, choice: Choice | None) -> Explanation:
-    """With all candidates, one job of a class that has a choice; without its id."""
-    return _Teller(decision, klass, choice).tell()
+def _told(decision: Decision, klass: int, choice: Choice | None, code: ReasonCode) -> Explanation:
+    """With all candidates, one job of a class that has a choice, and a code in the verdict; without
+    its id."""
+    return _Teller(decision, klass, choice, code).tell()
 
 
 class _Teller:
     """Explains one job of a class with one choice."""
 
-    def __init__(self, decision: Decision, klass: int, choice: Choice | None) -> None:
+    def __init__(
+        self, decision: Decision, klass: int, choice: Choice | None, code: ReasonCode
+    ) -> None:
+        self._code = code
         self._decision, self._model = decision, decision.model
         self._residual, self._ledger = decision.residual, decision.ledger
         self._k, self._choice = klass, choice
@@ -337,7 +342,7 @@ class _Teller:
         row = int(np.argmin(yuan[:, 0]))
         if np.isfinite(yuan[row, 0]):
             now = self._offer(Choice(span.start + row, 0), float(excess[row, 0]))
-            return _deferred(where, chosen, now)
+            return _deferred(where, chosen, now, self._code)
         reasons = [self._why_not_now(pair) for pair in range(span.start, span.stop)]
         reason = max(reasons, key=lambda r: PRECEDENCE[r.code])
         if reason.code is ReasonCode.GREEN:
@@ -393,12 +398,10 @@ def _against(chosen: Offer, others: list[Offer]) -> str:
     return f"{text}, {_yuan(max(less, 0.0))} less than {rest[0].pool}, the next best."
 
 
-def _deferred(where: str, chosen: Offer, now: Offer) -> Reason:
+def _deferred(where: str, chosen: Offer, now: Offer, code: ReasonCode) -> Reason:
     """The job could start now, but a later slot is cheaper or greener."""
-    cheaper = now.terms.get("price", 0.0) - chosen.terms.get("price", 0.0)
-    greener = now.terms.get("nongreen", 0.0) - chosen.terms.get("nongreen", 0.0)
     saves = f"saves {_yuan(max(now.total_yuan - chosen.total_yuan, 0.0))}"
-    if greener > cheaper:
+    if code is ReasonCode.WAITING_FOR_GREEN:
         text = (
             f"{where}, {chosen.energy.green_share:.0%} green instead of now "
             f"{now.energy.green_share:.0%} at {now.pool}; {saves}."

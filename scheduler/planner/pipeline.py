@@ -13,7 +13,7 @@ from scheduler.domain.reason import Reason
 from scheduler.planner.budget import Budget
 from scheduler.planner.candidates import find_candidates
 from scheduler.planner.decision import Decision
-from scheduler.planner.explain import Explainer, explain_one
+from scheduler.planner.explain import Explainer
 from scheduler.planner.interrupt import Interrupted, interrupt
 from scheduler.planner.ledger import Ledger
 from scheduler.planner.model import build_model
@@ -53,6 +53,7 @@ class Round:
 
     snapshot: Snapshot
     decision: Decision
+    explainer: Explainer
     plan: Plan
 
     @property
@@ -62,10 +63,9 @@ class Round:
 
     def explain(self, job_id: str) -> Explanation | None:
         """Closely, one job of the round; None for a stranger."""
-        for j, i in enumerate(self.decision.model.scene.classes.members.tolist()):
-            if self.snapshot.jobs[i].id == job_id:
-                klass, choice = int(self.decision.places.klass[j]), self.decision.places.choice(j)
-                return replace(explain_one(self.decision, klass, choice), job_id=job_id)
+        for i, job in enumerate(self.snapshot.jobs):
+            if job.id == job_id:
+                return self.explainer.closely(i)
         return None
 
 
@@ -126,7 +126,7 @@ def plan_round(
         gap=gap,
         interruptions=interrupted.interruptions,
     )
-    return Round(snapshot, decision, made)
+    return Round(snapshot, decision, explainer, made)
 
 
 def _with_more(
