@@ -36,7 +36,7 @@ class Budget:
     tries: int = 12
     tries_looks: int = 2_000_000
     sweeps: int = 3
-    looks: int = 400_000
+    looks: int = 200_000
     exact_options: int = 2000
     exact_work: float = 0.1
     split_states: int = 20_000_000
