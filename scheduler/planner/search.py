@@ -43,7 +43,8 @@ AHEAD = 0.75
 SQUEAKS = 100
 # So many insertions that were no better than the best are enough.
 WORSE_MOST = 2
-# So many times fewer where the plan that was is gone on from: every other order moves more of it.
+# So many times fewer where the plan that was is gone on from and pairs are many: every other order
+# takes its time, and moves more of what was planned.
 FEWER_TRIES = 2
 # Where all have a place, one in so many of the looks goes into finding better ones this way.
 FOR_NOBODY = 10
@@ -243,7 +244,8 @@ def squeaky(
     rank = (_tightness(model) + (keeping & planned))[active]
     best, worse = inserted(model, market, guide, active[np.argsort(-rank, kind="stable")], work), 0
     found = best
-    for _ in range(budget.tries // (FEWER_TRIES if keeping else 1) - 1):
+    fewer = FEWER_TRIES if keeping and len(guide.per_pair) > PAIRS_AT_ONCE else 1
+    for _ in range(budget.tries // fewer - 1):
         close = best.yuan - bound <= CLOSE * abs(best.yuan)
         waits = (best.places.pair[np.isin(best.places.klass, active)] < 0).any()
         looks = budget.tries_looks if waits else budget.tries_looks // FOR_NOBODY
