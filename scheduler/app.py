@@ -31,6 +31,7 @@ from scheduler.rpc.auth import TokenInterceptor
 from scheduler.rpc.jobs import JobServicer
 from scheduler.rpc.nodes import NodeServicer
 from scheduler.rpc.placements import PlacementServicer
+from scheduler.rpc.timeline import Timelines
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.store import Store, granted
@@ -108,7 +109,13 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
             changed=loop.trigger,
         )
         placements = PlacementServicer(
-            book=book, fleet=fleet, loop=loop, export=planner.export, store=store, clock=clock
+            book=book,
+            fleet=fleet,
+            loop=loop,
+            export=planner.export,
+            timelines=Timelines(book.active(), fleet, loop.planned, clock, config.slot_s),
+            store=store,
+            clock=clock,
         )
         server = _server(config, jobs, nodes, placements)
         address = await _listen(server, config)

@@ -17,7 +17,7 @@ from scheduler.checker.view import SLACK, Bools, Floats, Ints, View, groups
 from scheduler.domain.fleet import Site
 from scheduler.domain.job import JobSpec
 from scheduler.domain.remaining import run_s
-from scheduler.planner.plan import Span
+from scheduler.domain.span import Span
 
 ROUNDING_S = 1e-4
 RTT_SAMPLES_MIN = 20

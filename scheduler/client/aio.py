@@ -80,6 +80,7 @@ class AsyncClient:
     uncordon_node = _call(requests.uncordon_node)
     rounds = _call(requests.rounds)
     export_round = _call(requests.export_round)
+    timeline = _call(requests.timeline)
     watch = _stream(requests.watch)
     logs = _stream(requests.logs)
 

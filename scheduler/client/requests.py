@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from scheduler.client.cursors import Cursor, LogCursor, WatchCursor
 from scheduler.client.workdir import PackedDir
-from westward.v1 import job_pb2, placement_pb2
+from westward.v1 import job_pb2, placement_pb2, timeline_pb2
 from westward.v1.job_pb2_grpc import JobServiceStub
 from westward.v1.placement_pb2_grpc import PlacementServiceStub
 
@@ -211,6 +211,14 @@ def rounds(*, limit: int = 0) -> Call[placement_pb2.ListRoundsResponse]:
     """Planning rounds, newest first; limit 0 means 20."""
     request = placement_pb2.ListRoundsRequest(limit=limit)
     return Call(lambda s: s.placements.ListRounds, request)
+
+
+def timeline(
+    *, hours: int = 0, cluster: str = "", starts: int = 0
+) -> Call[timeline_pb2.TimelineResponse]:
+    """Load, price and green supply of the hours to come, and the first jobs that start in them."""
+    request = timeline_pb2.TimelineRequest(hours=hours, cluster=cluster, starts=starts)
+    return Call(lambda s: s.placements.Timeline, request)
 
 
 def export_round(round_id: int = 0) -> Call[placement_pb2.ExportRoundResponse]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from scheduler.domain.explanation import Saving
+from scheduler.domain.span import Span, runs_between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,8 @@ class PlacementRecord:
     """Where and when a job runs, or is planned to run while it has no attempt yet.
 
     ``nodes[rank]`` runs worker ``rank``. Energy is at the door (PUE included); ``green_share``
-    is the part of it that is green, 0 to 1.
+    is the part of it that is green, 0 to 1. ``pauses`` are those of a run that is only planned: of
+    a committed one, what comes after its first run is planned anew.
     """
 
     job_id: str
@@ -48,6 +50,12 @@ class PlacementRecord:
     carbon_kg: float
     saving: Saving | None
     round_id: int
+    pauses: tuple[Span, ...] = ()
+
+    @property
+    def runs(self) -> tuple[Span, ...]:
+        """When it runs, in order."""
+        return runs_between(self.start_at, self.end_at, self.pauses)
 
     @property
     def committed(self) -> bool:

@@ -9,11 +9,12 @@ from operator import add
 import numpy as np
 
 from policies.scene import Floats, Ints, Pool
+from scheduler.domain.span import Span
 from scheduler.planner.kernels.placing import energy_costs
 from scheduler.planner.ledger import Ledger
 from scheduler.planner.model import Model
 from scheduler.planner.places import Choice, Places
-from scheduler.planner.plan import Placement, Span
+from scheduler.planner.plan import Placement
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planner.starting import StartNodes, starts_now
 

@@ -8,18 +8,7 @@ from typing import NamedTuple, overload
 
 from scheduler.domain.explanation import Explanation, Outcome
 from scheduler.domain.reason import Reason, ReasonCode
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of time."""
-
-    start_at: datetime
-    end_at: datetime
-
-    @property
-    def seconds(self) -> float:
-        return (self.end_at - self.start_at).total_seconds()
+from scheduler.domain.span import Span, runs_between
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +39,7 @@ class Placement:
     @property
     def runs(self) -> tuple[Span, ...]:
         """When it runs, in order."""
-        starts = [self.start_at, *(pause.end_at for pause in self.pauses)]
-        ends = [*(pause.start_at for pause in self.pauses), self.end_at]
-        return tuple(Span(start, end) for start, end in zip(starts, ends, strict=True))
+        return runs_between(self.start_at, self.end_at, self.pauses)
 
     @property
     def first_share(self) -> float:

@@ -121,6 +121,7 @@ def placement_record(
         carbon_kg=placement.carbon_kg,
         saving=explanation.saving,
         round_id=round_id,
+        pauses=placement.pauses if attempt_id is None else (),
     )
 
 

@@ -3,8 +3,9 @@
 from scheduler.domain.explanation import Candidate, Explanation, Saving
 from scheduler.domain.job import Job
 from scheduler.domain.round import PlacementRecord, RoundRecord
+from scheduler.domain.span import Span
 from scheduler.rpc.convert_jobs import reason_to_pb, stamp, state_to_pb, workers_to_pb
-from westward.v1 import placement_pb2
+from westward.v1 import placement_pb2, timeline_pb2
 
 
 def candidate_to_pb(candidate: Candidate) -> placement_pb2.Candidate:
@@ -84,7 +85,13 @@ def placement_to_pb(job: Job, record: PlacementRecord) -> placement_pb2.Placemen
         carbon_kg=record.carbon_kg,
         saving=saving_to_pb(record.saving) if record.saving else None,
         round_id=record.round_id,
+        runs=[span_to_pb(run) for run in record.runs],
     )
+
+
+def span_to_pb(span: Span) -> timeline_pb2.Span:
+    """A stretch of time."""
+    return timeline_pb2.Span(start_at=stamp(span.start_at), end_at=stamp(span.end_at))
 
 
 def round_to_pb(record: RoundRecord) -> placement_pb2.Round:

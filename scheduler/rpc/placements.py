@@ -14,11 +14,12 @@ from scheduler.domain.validation import Violation
 from scheduler.planning.loop import PlanningLoop
 from scheduler.rpc import convert_jobs, convert_nodes, convert_placements
 from scheduler.rpc.errors import answers, invalid, not_found
+from scheduler.rpc.timeline import Timelines, worker_kw
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.state.known import NodeView
 from scheduler.store import Store
-from westward.v1 import placement_pb2, placement_pb2_grpc
+from westward.v1 import placement_pb2, placement_pb2_grpc, timeline_pb2
 
 ROUNDS_DEFAULT = 20
 ROUNDS_MOST = 1000
@@ -41,6 +42,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         fleet: Fleet,
         loop: PlanningLoop,
         export: Callable[[int], Awaitable[bytes | None]],
+        timelines: Timelines,
         store: Store,
         clock: Clock,
     ) -> None:
@@ -49,6 +51,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         self._fleet = fleet
         self._loop = loop
         self._export = export
+        self._timelines = timelines
         self._store = store
         self._clock = clock
 
@@ -192,6 +195,14 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
             raise not_found(_not_kept(request.round_id))
         return placement_pb2.ExportRoundResponse(file=file)
 
+    @answers
+    async def Timeline(
+        self,
+        request: timeline_pb2.TimelineRequest,
+        context: Context[timeline_pb2.TimelineRequest, timeline_pb2.TimelineResponse],
+    ) -> timeline_pb2.TimelineResponse:
+        return await self._timelines.timeline(request)
+
     def _live(self) -> list[Job]:
         """Jobs that hold resources."""
         return [job for job in self._book.active().values() if job.state is not JobState.PENDING]
@@ -209,7 +220,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         held = [job for job in self._live() if job.attempt and job.attempt.cluster == site.cluster]
         by_id = {node.id: node for node in nodes}
         load_kw = sum(
-            _worker_kw(job, by_id[node_id])
+            worker_kw(job, by_id[node_id])
             for job in held
             for node_id in (job.attempt.nodes if job.attempt else ())
             if node_id in by_id
@@ -251,11 +262,3 @@ def _not_kept(round_id: int) -> str:
     if not round_id:
         return "no round has been planned since the scheduler started; ask again"
     return f"round {round_id} is not kept: only the newest are; leave the number out for the last"
-
-
-def _worker_kw(job: Job, node: Node) -> float:
-    """Draw of one worker on a node, PUE left out."""
-    shape = job.spec.per_worker
-    if shape.gpus:
-        return shape.gpus * node.gpu_power_kw
-    return shape.cpus * node.cpu_power_kw

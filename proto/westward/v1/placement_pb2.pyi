@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from westward.v1 import job_pb2 as _job_pb2
 from westward.v1 import node_pb2 as _node_pb2
+from westward.v1 import timeline_pb2 as _timeline_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -362,6 +363,7 @@ class Placement(_message.Message):
     CARBON_KG_FIELD_NUMBER: _builtins.int
     SAVING_FIELD_NUMBER: _builtins.int
     ROUND_ID_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     job_name: _builtins.str
     tenant: _builtins.str
@@ -385,6 +387,12 @@ class Placement(_message.Message):
     def end_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def saving(self) -> Global___Saving: ...
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[_timeline_pb2.Span]:
+        """When it runs, in order. More than one while it is only planned, and is to be stopped for a while
+        in between; of a committed one, what comes after its first run is planned anew.
+        """
+
     def __init__(
         self,
         *,
@@ -406,10 +414,11 @@ class Placement(_message.Message):
         carbon_kg: _builtins.float = ...,
         saving: Global___Saving | None = ...,
         round_id: _builtins.int = ...,
+        runs: _abc.Iterable[_timeline_pb2.Span] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_at", b"end_at", "saving", b"saving", "start_at", b"start_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "attempt_id", b"attempt_id", "carbon_kg", b"carbon_kg", "cluster", b"cluster", "committed", b"committed", "cost_yuan", b"cost_yuan", "end_at", b"end_at", "energy_kwh", b"energy_kwh", "green_share", b"green_share", "job_id", b"job_id", "job_name", b"job_name", "job_state", b"job_state", "region", b"region", "round_id", b"round_id", "saving", b"saving", "start_at", b"start_at", "tenant", b"tenant", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "attempt_id", b"attempt_id", "carbon_kg", b"carbon_kg", "cluster", b"cluster", "committed", b"committed", "cost_yuan", b"cost_yuan", "end_at", b"end_at", "energy_kwh", b"energy_kwh", "green_share", b"green_share", "job_id", b"job_id", "job_name", b"job_name", "job_state", b"job_state", "region", b"region", "round_id", b"round_id", "runs", b"runs", "saving", b"saving", "start_at", b"start_at", "tenant", b"tenant", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from westward.v1 import placement_pb2 as westward_dot_v1_dot_placement__pb2
+from westward.v1 import timeline_pb2 as westward_dot_v1_dot_timeline__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -79,6 +80,11 @@ class PlacementServiceStub:
                 request_serializer=westward_dot_v1_dot_placement__pb2.ExportRoundRequest.SerializeToString,
                 response_deserializer=westward_dot_v1_dot_placement__pb2.ExportRoundResponse.FromString,
                 _registered_method=True)
+        self.Timeline = channel.unary_unary(
+                '/westward.v1.PlacementService/Timeline',
+                request_serializer=westward_dot_v1_dot_timeline__pb2.TimelineRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_timeline__pb2.TimelineResponse.FromString,
+                _registered_method=True)
 
 
 class PlacementServiceServicer:
@@ -145,6 +151,13 @@ class PlacementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Timeline(self, request, context):
+        """Load, price and green supply of the hours to come, and who starts when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlacementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -192,6 +205,11 @@ def add_PlacementServiceServicer_to_server(servicer, server):
                     servicer.ExportRound,
                     request_deserializer=westward_dot_v1_dot_placement__pb2.ExportRoundRequest.FromString,
                     response_serializer=westward_dot_v1_dot_placement__pb2.ExportRoundResponse.SerializeToString,
+            ),
+            'Timeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.Timeline,
+                    request_deserializer=westward_dot_v1_dot_timeline__pb2.TimelineRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_timeline__pb2.TimelineResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -437,6 +455,33 @@ class PlacementService:
             '/westward.v1.PlacementService/ExportRound',
             westward_dot_v1_dot_placement__pb2.ExportRoundRequest.SerializeToString,
             westward_dot_v1_dot_placement__pb2.ExportRoundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Timeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/westward.v1.PlacementService/Timeline',
+            westward_dot_v1_dot_timeline__pb2.TimelineRequest.SerializeToString,
+            westward_dot_v1_dot_timeline__pb2.TimelineResponse.FromString,
             options,
             channel_credentials,
             insecure,

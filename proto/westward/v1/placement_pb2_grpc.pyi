@@ -6,6 +6,7 @@ Where jobs are, why, and what the scheduler knows of the world."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from westward.v1 import placement_pb2 as _placement_pb2
+from westward.v1 import timeline_pb2 as _timeline_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -48,6 +49,8 @@ class PlacementServiceStub:
     """Planning rounds, newest first."""
     ExportRound: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ExportRoundRequest, _placement_pb2.ExportRoundResponse]
     """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress."""
+    Timeline: _grpc.UnaryUnaryMultiCallable[_timeline_pb2.TimelineRequest, _timeline_pb2.TimelineResponse]
+    """Load, price and green supply of the hours to come, and who starts when."""
 
 @_typing.type_check_only
 class PlacementServiceAsyncStub(PlacementServiceStub):
@@ -69,6 +72,8 @@ class PlacementServiceAsyncStub(PlacementServiceStub):
     """Planning rounds, newest first."""
     ExportRound: _aio.UnaryUnaryMultiCallable[_placement_pb2.ExportRoundRequest, _placement_pb2.ExportRoundResponse]  # type: ignore[assignment]
     """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress."""
+    Timeline: _aio.UnaryUnaryMultiCallable[_timeline_pb2.TimelineRequest, _timeline_pb2.TimelineResponse]  # type: ignore[assignment]
+    """Load, price and green supply of the hours to come, and who starts when."""
 
 class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -141,5 +146,13 @@ class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_placement_pb2.ExportRoundResponse, _abc.Awaitable[_placement_pb2.ExportRoundResponse]]:
         """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress."""
+
+    @_abc_1.abstractmethod
+    def Timeline(
+        self,
+        request: _timeline_pb2.TimelineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_timeline_pb2.TimelineResponse, _abc.Awaitable[_timeline_pb2.TimelineResponse]]:
+        """Load, price and green supply of the hours to come, and who starts when."""
 
 def add_PlacementServiceServicer_to_server(servicer: PlacementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -13,6 +13,7 @@ from scheduler.domain.job import JobState
 from scheduler.domain.reason import ReasonCode
 from scheduler.rpc.errors import StatusError
 from scheduler.rpc.placements import PlacementServicer
+from scheduler.rpc.timeline import Timelines
 from scheduler.store import Store
 from tests.fakes.clock import ManualClock
 from tests.fakes.jobs import assign
@@ -38,6 +39,9 @@ class Office:
             fleet=made.fleet,
             loop=made.loop,
             export=_none,
+            timelines=Timelines(
+                made.book.active(), made.fleet, made.loop.planned, made.clock, 900.0
+            ),
             store=made.store,
             clock=made.clock,
         )
