@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from scheduler.cli import exits, failures, session
+from scheduler.cli import completion, exits, failures, session
 from scheduler.cli.output import Output, OutputOption, emit, show
 from scheduler.cli.render import common
 from scheduler.client import Client, ConflictError
@@ -16,7 +16,12 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def cancel(
     called: Annotated[
-        list[str], typer.Argument(metavar="JOB…", help="Ids, names, or starts of ids; arrays too.")
+        list[str],
+        typer.Argument(
+            metavar="JOB…",
+            help="Ids, names, or starts of ids; arrays too.",
+            autocompletion=completion.jobs,
+        ),
     ],
     reason: Annotated[str, typer.Option(help="Kept with the event.")] = "",
     output: OutputOption = Output.TABLE,

@@ -8,9 +8,12 @@ import typer
 from typer.core import TyperGroup
 
 from scheduler.cli import session
+from scheduler.cli.completion import JobArgument
 from scheduler.cli.output import Output, OutputOption, emit, show
 from scheduler.cli.render import common
 from scheduler.cli.render import jobs as render
+from scheduler.cli.watch import Watchable, WatchOption, present
+from scheduler.client import Client
 from scheduler.client.jobrequest import json_schema
 from westward.v1 import job_pb2
 
@@ -23,6 +26,11 @@ class ShowByDefault(TyperGroup):
         if args and args[0] not in {*self.commands, "-h", "--help"}:
             args = ["show", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Subcommands, and jobs, as `show` may be left out."""
+        [job, *_] = self.commands["show"].params
+        return [*super().shell_complete(ctx, incomplete), *job.shell_complete(ctx, incomplete)]
 
 
 app = typer.Typer(
@@ -38,42 +46,52 @@ def job() -> None:
 
       westward job llama-sft
 
+      westward job llama-sft --watch
+
       westward job schema > job.schema.json
     """
 
 
-@app.command("show")
+@app.command("show", cls=Watchable)
 def show_job(
-    called: Annotated[str, typer.Argument(metavar="JOB", help="Its id, name, or start of the id.")],
+    called: JobArgument,
+    *,
+    watch: WatchOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Show one job with its attempts and events (`show` may be left out)."""
+    """Show one job with its attempts and events (`show` may be left out).
+
+    Examples:
+
+      westward job show llama-sft --watch 5
+    """
     with session.connect() as client:
         found = session.target(client, called)
         if found.is_array:
-            chunks = list(client.jobs(array_id=found.id))[::-1]
-            _show_array(chunks, output)
-            return
-        answer = client.get(found.id, events=True)
-    if output.for_people:
-        show(render.detail(answer))
-    else:
-        emit(answer, output)
+            _show_array(client, found.id, output, watch)
+        else:
+            present(
+                lambda: client.get(found.id, events=True),
+                render.detail,
+                output=output,
+                every_s=watch,
+            )
 
 
-def _show_array(chunks: list[job_pb2.Job], output: Output) -> None:
-    if output.for_people:
-        show(render.array(chunks))
-    else:
-        emit(job_pb2.ListResponse(jobs=chunks), output)
+def _show_array(client: Client, array_id: str, output: Output, watch: float | None) -> None:
+    present(
+        lambda: job_pb2.ListResponse(jobs=list(client.jobs(array_id=array_id))[::-1]),
+        lambda answer: render.array(answer.jobs),
+        output=output,
+        every_s=watch,
+    )
 
 
-Called = Annotated[str, typer.Argument(metavar="JOB", help="Its id, name, or start of the id.")]
 Why = Annotated[str, typer.Option(help="Kept with the event.")]
 
 
 @app.command("suspend")
-def suspend(called: Called, reason: Why = "", output: OutputOption = Output.TABLE) -> None:
+def suspend(called: JobArgument, reason: Why = "", output: OutputOption = Output.TABLE) -> None:
     """Hold a job until it is resumed. What runs is told to save its work, and stopped.
 
     Example:
@@ -86,7 +104,7 @@ def suspend(called: Called, reason: Why = "", output: OutputOption = Output.TABL
 
 
 @app.command("resume")
-def resume(called: Called, reason: Why = "", output: OutputOption = Output.TABLE) -> None:
+def resume(called: JobArgument, reason: Why = "", output: OutputOption = Output.TABLE) -> None:
     """Let a suspended job go on, wherever it is cheapest now.
 
     Example:
@@ -100,7 +118,7 @@ def resume(called: Called, reason: Why = "", output: OutputOption = Output.TABLE
 
 @app.command("force-retry")
 def force_retry(
-    called: Called,
+    called: JobArgument,
     reason: Why = "",
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     output: OutputOption = Output.TABLE,
@@ -139,5 +157,10 @@ def _told(
 
 @app.command("schema")
 def schema() -> None:
-    """Print the JSON Schema of a job in a job file."""
+    """Print the JSON Schema of a job in a job file.
+
+    Example:
+
+      westward job schema > job.schema.json
+    """
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))

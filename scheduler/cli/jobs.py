@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from scheduler.cli import failures, session
-from scheduler.cli.output import Output, OutputOption, emit, show
+from scheduler.cli.completion import ClusterOption
+from scheduler.cli.output import Output, OutputOption
 from scheduler.cli.render import jobs as render
+from scheduler.cli.watch import Watchable, WatchOption, present
 from westward.v1 import job_pb2
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -30,7 +32,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-@app.command()
+@app.command(cls=Watchable)
 def jobs(
     *,
     state: Annotated[
@@ -38,10 +40,11 @@ def jobs(
     ] = None,
     tenant: Annotated[str, typer.Option(help="Only this tenant's.")] = "",
     region: Annotated[str, typer.Option(help="Only from this origin region.")] = "",
-    cluster: Annotated[str, typer.Option(help="Only on this cluster.")] = "",
+    cluster: ClusterOption = "",
     name: Annotated[str, typer.Option(help="Only names that begin so.")] = "",
     array: Annotated[str, typer.Option(help="Only the chunks of this array.")] = "",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many.")] = 100,
+    watch: WatchOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """List jobs, newest first. Each chunk of an array is a job, with its tasks' numbers behind the
@@ -51,23 +54,34 @@ def jobs(
 
       westward jobs --state pending --state running
 
+      westward jobs --state running --watch 5
+
       westward jobs --cluster qingyang -o json | jq -r '.jobs[].id'
     """
     states = [job_pb2.JobState.Value(f"JOB_STATE_{item.name}") for item in state or ()]
+    more = False
     with session.connect() as client:
-        found = client.jobs(
-            states=states,
-            tenant=tenant,
-            region=region,
-            cluster=cluster,
-            name_prefix=name,
-            array_id=session.array(client, array) if array else "",
+        array_id = session.array(client, array) if array else ""
+
+        def ask() -> job_pb2.ListResponse:
+            nonlocal more
+            found = client.jobs(
+                states=states,
+                tenant=tenant,
+                region=region,
+                cluster=cluster,
+                name_prefix=name,
+                array_id=array_id,
+            )
+            listed = list(islice(found, limit + 1))
+            more = len(listed) > limit
+            return job_pb2.ListResponse(jobs=listed[:limit])
+
+        present(
+            ask,
+            lambda answer: render.listing(answer.jobs, wide=output is Output.WIDE),
+            output=output,
+            every_s=watch,
         )
-        listed = list(islice(found, limit + 1))
-    more, listed = len(listed) > limit, listed[:limit]
-    if output.for_people:
-        show(render.listing(listed, wide=output is Output.WIDE))
-    else:
-        emit(job_pb2.ListResponse(jobs=listed), output)
     if more:
         failures.note(f"… and more; for these: --limit {limit * 10}, or filter")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from scheduler.cli import exits, failures, follow, session
+from scheduler.cli.completion import JobArgument
 from scheduler.cli.logwriter import LogWriter
 from scheduler.cli.output import console
 from scheduler.cli.render import common
@@ -15,7 +16,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def logs(
-    called: Annotated[str, typer.Argument(metavar="JOB", help="Its id, name, or start of the id.")],
+    called: JobArgument,
     following: Annotated[
         bool, typer.Option("--follow", "-f", help="Stay until the job has ended.")
     ] = False,

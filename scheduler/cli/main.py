@@ -24,6 +24,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "nodes": ("nodes", "List the hosts of the clusters."),
     "node": ("node", "Take a host out of service, empty it, or give it work again."),
     "placements": ("placements", "List what is placed where, at what cost and how green."),
+    "timeline": ("timeline", "Show the hours to come: load, price, green supply, who starts."),
+    "top": ("top.command", "Watch clusters, queue and running jobs, full-screen."),
     "rounds": ("rounds", "List planning rounds; export one, and plan it again."),
     "replay": ("replay", "Replay past jobs under several policies and compare them."),
     "policy": ("policy", "Check a policy file, and show what it puts in force."),

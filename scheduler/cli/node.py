@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 
 from scheduler.cli import session
+from scheduler.cli.completion import NodeArgument
 from scheduler.cli.output import Output, OutputOption, emit, show
 from scheduler.cli.render import nodes as render
 from scheduler.client.units import duration_s
 from westward.v1 import placement_pb2
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
-NodeId = Annotated[str, typer.Argument(metavar="NODE", help="Its id, as `westward nodes` has it.")]
 Why = Annotated[str, typer.Option(help="For colleagues; shown with the node.")]
 
 
@@ -28,7 +28,7 @@ def node() -> None:
 
 
 @app.command("cordon")
-def cordon(called: NodeId, reason: Why = "", output: OutputOption = Output.TABLE) -> None:
+def cordon(called: NodeArgument, reason: Why = "", output: OutputOption = Output.TABLE) -> None:
     """Give a host nothing new. What runs there goes on; a drain ends.
 
     Example:
@@ -42,7 +42,7 @@ def cordon(called: NodeId, reason: Why = "", output: OutputOption = Output.TABLE
 
 @app.command("drain")
 def drain(
-    called: NodeId,
+    called: NodeArgument,
     deadline: Annotated[
         str,
         typer.Option(
@@ -71,7 +71,7 @@ def drain(
 
 
 @app.command("uncordon")
-def uncordon(called: NodeId, output: OutputOption = Output.TABLE) -> None:
+def uncordon(called: NodeArgument, output: OutputOption = Output.TABLE) -> None:
     """Give a host work again that was cordoned or drained.
 
     Example:

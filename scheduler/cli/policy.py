@@ -7,7 +7,7 @@ import typer
 
 from scheduler.cli import exits
 from scheduler.cli.failures import say
-from scheduler.cli.output import show
+from scheduler.cli.output import Output, OutputOption, emit_plain, show
 from scheduler.cli.render import policy as render
 from scheduler.config import ConfigError
 from scheduler.policyfile.load import load
@@ -28,11 +28,20 @@ def policy() -> None:
 @app.command()
 def check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The policy file, YAML.")],
+    output: OutputOption = Output.TABLE,
 ) -> None:
-    """Say what is wrong with a file, or what holds with it: `*` marks what is not the default."""
+    """Say what is wrong with a file, or what holds with it: `*` marks what is not the default.
+
+    Example:
+
+      westward policy check examples/policies.yaml -o json
+    """
     try:
         told = load(file)
     except ConfigError as error:
         say(str(error).splitlines())
         raise typer.Exit(exits.BAD_INPUT) from error
-    show(render.in_force(told))
+    if output.for_people:
+        show(render.in_force(told))
+    else:
+        emit_plain(told.model_dump(mode="json"), output)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from scheduler.cli import exits, failures, follow, session
+from scheduler.cli import completion, exits, failures, follow, session
 from scheduler.cli.output import Output, OutputOption, console, emit, emit_line, show
 from scheduler.cli.render import arrays, common
 from scheduler.client import Client, ConflictError
@@ -33,7 +33,12 @@ class State(StrEnum):
 @app.command()
 def tasks(
     called: Annotated[
-        str, typer.Argument(metavar="ARRAY", help="Its id, name, or start of the id; or a chunk.")
+        str,
+        typer.Argument(
+            metavar="ARRAY",
+            help="Its id, name, or start of the id; or a chunk.",
+            autocompletion=completion.jobs,
+        ),
     ],
     state: Annotated[
         list[State] | None, typer.Option("--state", "-s", help="Only these states; may repeat.")

@@ -12,7 +12,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from tests.fakes import canned
-from westward.v1 import job_pb2, job_pb2_grpc, placement_pb2, placement_pb2_grpc
+from westward.v1 import job_pb2, job_pb2_grpc, placement_pb2, placement_pb2_grpc, timeline_pb2
 
 # A region that no scheduler knows; a spec that names it is refused.
 UNKNOWN_REGION = "atlantis"
@@ -186,6 +186,12 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
         self, request: placement_pb2.ListNodesRequest, context: Any
     ) -> placement_pb2.ListNodesResponse:
         return canned.nodes()
+
+    def Timeline(
+        self, request: timeline_pb2.TimelineRequest, context: Any
+    ) -> timeline_pb2.TimelineResponse:
+        self._enter(context)
+        return canned.timeline()
 
     def ListRounds(
         self, request: placement_pb2.ListRoundsRequest, context: Any

@@ -61,7 +61,7 @@ def _sources(cluster: placement_pb2.Cluster, *, wide: bool) -> list[Text]:
 def _row(cluster: placement_pb2.Cluster, *, wide: bool) -> list[RenderableType]:
     row: list[RenderableType] = [
         common.clean(cluster.name),
-        _state(cluster),
+        state(cluster),
         str(cluster.nodes),
         f"{cluster.gpus_busy}/{cluster.gpus}",
         f"{cluster.price_yuan_per_kwh:.3f}",
@@ -86,7 +86,8 @@ def _links(cluster: placement_pb2.Cluster, *, wide: bool) -> Text:
     return Text(", ".join(_link(link, wide=wide) for link in links) or "not measured")
 
 
-def _state(cluster: placement_pb2.Cluster) -> Text:
+def state(cluster: placement_pb2.Cluster) -> Text:
+    """``up``, or what is wrong."""
     if cluster.connected and cluster.not_serving:
         return Text(common.clean(cluster.not_serving), "bold red")
     if cluster.connected:

@@ -26,7 +26,7 @@ def _table(placements: Sequence[placement_pb2.Placement], *, gap: int, wide: boo
     for head in ("FROM", "TO", "START"):
         table.add_column(head, no_wrap=True)
     if wide:
-        for head in ("END", "MODEL", "TENANT", "STATE", "NODES"):
+        for head in ("END", "RUNS", "MODEL", "TENANT", "STATE", "NODES"):
             table.add_column(head, no_wrap=True)
     for head in ("GREEN", "YUAN", "SAVES", *(("kWh", "kgCO2", "ROUND") if wide else ())):
         table.add_column(head, justify="right", no_wrap=True)
@@ -42,11 +42,12 @@ def _row(placement: placement_pb2.Placement, *, wide: bool) -> list[RenderableTy
         _name(placement),
         common.clean(placement.region),
         common.clean(placement.cluster),
-        f"{mark}{common.when(placement.start_at)}",
+        _when(placement, wide=wide),
     ]
     if wide:
         row += [
             f"{mark}{common.when(placement.end_at)}",
+            _runs(placement),
             common.clean(placement.accelerator) or "cpu",
             common.clean(placement.tenant),
             common.job_state(placement.job_state),
@@ -72,6 +73,21 @@ def _name(placement: placement_pb2.Placement) -> Text:
     again = f" #{number}" if number.isdigit() and number != "1" else ""
     name = f"{common.clean(placement.job_name)}{again}"
     return Text(name, no_wrap=True, overflow="ellipsis")
+
+
+def _when(placement: placement_pb2.Placement, *, wide: bool) -> str:
+    """When it starts, and in how many runs, which a wide table tells one by one."""
+    mark, runs = "" if placement.committed else "~", len(placement.runs)
+    several = f", {runs} runs" if runs > 1 and not wide else ""
+    return f"{mark}{common.when(placement.start_at)}{several}"
+
+
+def _runs(placement: placement_pb2.Placement) -> str:
+    """``12:15–14:00, 18:00–20:00``; nothing of one, which START and END tell."""
+    if len(placement.runs) < 2:
+        return ""
+    spans = ((common.local(run.start_at), common.local(run.end_at)) for run in placement.runs)
+    return ", ".join(f"{start:%H:%M}–{end:%H:%M}" for start, end in spans)
 
 
 def _yuan(placement: placement_pb2.Placement) -> float:

@@ -7,7 +7,17 @@ import pytest
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from scheduler.cli.render import arrays, clusters, common, explain, jobs, nodes, placements, rounds
+from scheduler.cli.render import (
+    arrays,
+    clusters,
+    common,
+    explain,
+    jobs,
+    nodes,
+    placements,
+    rounds,
+    timeline,
+)
 from scheduler.planner.budget import Budget
 from scheduler.rounds.record import PlanFigures, RecordedRound
 from tests.fakes import canned
@@ -34,6 +44,7 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "clusters": lambda: clusters.listing(canned.clusters()),
     "nodes": lambda: nodes.listing(canned.nodes().nodes),
     "placements": lambda: placements.listing(canned.placements().placements),
+    "timeline": lambda: timeline.picture(canned.timeline()),
     "rounds": lambda: rounds.listing(canned.rounds().rounds),
     "rounds-replay": lambda: rounds.comparison(replayed(0.0), replayed(1.5), identical=False),
 }
@@ -42,6 +53,7 @@ WIDE_SCENES: dict[str, Callable[[], RenderableType]] = {
     "clusters": lambda: clusters.listing(canned.clusters(), wide=True),
     "nodes": lambda: nodes.listing(canned.nodes().nodes, wide=True),
     "placements": lambda: placements.listing(canned.placements().placements, wide=True),
+    "timeline": lambda: timeline.picture(canned.timeline(192)),
     "rounds": lambda: rounds.listing(canned.rounds().rounds, wide=True),
 }
 

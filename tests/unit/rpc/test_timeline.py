@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -66,9 +67,7 @@ class Ahead:
     def will_run(self, job_id: str, gpus: int, *runs: tuple[float, float], kwh: float) -> None:
         self.job(job_id, JobState.PENDING, gpus)
         spans = [Span(after(begin), after(end)) for begin, end in runs]
-        pauses = tuple(
-            Span(one.end_at, two.start_at) for one, two in zip(spans, spans[1:], strict=False)
-        )
+        pauses = tuple(Span(one.end_at, two.start_at) for one, two in pairwise(spans))
         self.planned.append(
             replace(
                 a_placement(an_attempt(job_id)), attempt_id=None, pauses=pauses, energy_kwh=kwh,
