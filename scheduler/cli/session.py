@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from scheduler.cli.render import common
-from scheduler.client import Client, ConflictError, NotFoundError, settings
+from scheduler.client import AsyncClient, Client, ConflictError, NotFoundError, settings
 from scheduler.client.problems import shown
 from westward.v1 import job_pb2
 
@@ -18,6 +18,13 @@ def connect() -> Client:
     chosen = settings.load()
     token = chosen.token.get_secret_value() if chosen.token else None
     return Client(chosen.address, token=token, tls_ca=chosen.tls_ca)
+
+
+def connect_async() -> AsyncClient:
+    """The asynchronous client that the settings describe; call it in a running event loop."""
+    chosen = settings.load()
+    token = chosen.token.get_secret_value() if chosen.token else None
+    return AsyncClient(chosen.address, token=token, tls_ca=chosen.tls_ca)
 
 
 class Target(NamedTuple):

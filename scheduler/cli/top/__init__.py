@@ -1,0 +1,1 @@
+"""`westward top`: clusters, queue and what runs, live on the whole screen."""
