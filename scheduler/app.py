@@ -108,15 +108,8 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
             store=store,
             changed=loop.trigger,
         )
-        placements = PlacementServicer(
-            book=book,
-            fleet=fleet,
-            loop=loop,
-            export=planner.export,
-            timelines=Timelines(book.active(), fleet, loop.planned, clock, config.slot_s),
-            store=store,
-            clock=clock,
-        )
+        timelines = Timelines(book.active(), fleet, loop.planned, clock, config.slot_s)
+        placements = _placements(book, fleet, loop, planner, timelines, store, clock)
         server = _server(config, jobs, nodes, placements)
         address = await _listen(server, config)
         tasks = _spawned(
@@ -171,6 +164,26 @@ def _planning(
         store=store,
         planner=planner,
         rules=LiveRules(config.policies).now,
+    )
+
+
+def _placements(
+    book: JobBook,
+    fleet: Fleet,
+    loop: PlanningLoop,
+    planner: PlannerProcess,
+    timelines: Timelines,
+    store: Store,
+    clock: Clock,
+) -> PlacementServicer:
+    return PlacementServicer(
+        book=book,
+        fleet=fleet,
+        loop=loop,
+        export=planner.export,
+        timelines=timelines,
+        store=store,
+        clock=clock,
     )
 
 

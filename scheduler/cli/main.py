@@ -35,7 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 EPILOG = (
     "Address and credentials come from WESTWARD_ADDRESS, WESTWARD_TOKEN and WESTWARD_TLS_CA, or "
-    "from ~/.config/westward/config.yaml."
+    "from ~/.config/westward/config.yaml. "
+    "Exit codes: 0 all went well, 1 not everything did, 2 wrong usage or input, 3 not found, 4 the "
+    "scheduler cannot be reached, 5 refused, 6 it failed, 130 stopped with Ctrl-C; more in "
+    "docs/cli.md."
 )
 
 

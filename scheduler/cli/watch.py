@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -52,7 +53,7 @@ class Watchable(TyperCommand):
 
 
 def _with_seconds(args: list[str]) -> Iterator[str]:
-    for word, following in zip(args, [*args[1:], ""], strict=True):
+    for word, following in pairwise([*args, ""]):
         yield word
         if word in _FLAGS and not _is_figure(following):
             yield f"{EVERY_DEFAULT_S:g}"

@@ -11,7 +11,7 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from tests.fakes import canned
+from tests.fakes import canned, canned_timeline
 from westward.v1 import job_pb2, job_pb2_grpc, placement_pb2, placement_pb2_grpc, timeline_pb2
 
 # A region that no scheduler knows; a spec that names it is refused.
@@ -191,7 +191,7 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
         self, request: timeline_pb2.TimelineRequest, context: Any
     ) -> timeline_pb2.TimelineResponse:
         self._enter(context)
-        return canned.timeline()
+        return canned_timeline.timeline()
 
     def ListRounds(
         self, request: placement_pb2.ListRoundsRequest, context: Any

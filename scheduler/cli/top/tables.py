@@ -151,7 +151,6 @@ QUEUE: Sheet[job_pb2.Job] = Sheet(
     (
         *_JOB,
         _STATE,
-        Column("SUBMITTED", lambda j: common.when(j.created_at), lambda j: _seconds(j.created_at)),
         _plain("TO", lambda job: common.clean(jobs.where(job))),
         Column("START", jobs.start, _planned),
         _WHY,

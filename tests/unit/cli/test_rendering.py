@@ -20,7 +20,7 @@ from scheduler.cli.render import (
 )
 from scheduler.planner.budget import Budget
 from scheduler.rounds.record import PlanFigures, RecordedRound
-from tests.fakes import canned
+from tests.fakes import canned, canned_timeline
 from tests.scenario.world import World
 from westward.v1 import job_pb2, placement_pb2
 
@@ -44,7 +44,7 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "clusters": lambda: clusters.listing(canned.clusters()),
     "nodes": lambda: nodes.listing(canned.nodes().nodes),
     "placements": lambda: placements.listing(canned.placements().placements),
-    "timeline": lambda: timeline.picture(canned.timeline()),
+    "timeline": lambda: timeline.picture(canned_timeline.timeline()),
     "rounds": lambda: rounds.listing(canned.rounds().rounds),
     "rounds-replay": lambda: rounds.comparison(replayed(0.0), replayed(1.5), identical=False),
 }
@@ -53,7 +53,7 @@ WIDE_SCENES: dict[str, Callable[[], RenderableType]] = {
     "clusters": lambda: clusters.listing(canned.clusters(), wide=True),
     "nodes": lambda: nodes.listing(canned.nodes().nodes, wide=True),
     "placements": lambda: placements.listing(canned.placements().placements, wide=True),
-    "timeline": lambda: timeline.picture(canned.timeline(192)),
+    "timeline": lambda: timeline.picture(canned_timeline.timeline(192)),
     "rounds": lambda: rounds.listing(canned.rounds().rounds, wide=True),
 }
 

@@ -12,6 +12,7 @@ from scheduler.cli.top.app import Top
 from scheduler.cli.top.feed import Seen
 from scheduler.client import UnreachableError
 from tests.fakes import canned
+from tests.fakes.canned_timeline import timeline
 from tests.fakes.jobs import eventually
 from westward.v1 import job_pb2, placement_pb2, timeline_pb2
 
@@ -42,7 +43,7 @@ class Canned:
 
     async def ahead(self, cluster: str) -> timeline_pb2.TimelineResponse:
         self.asked.append(cluster)
-        return canned.timeline()
+        return timeline()
 
     async def close(self) -> None:
         self.closed = True
