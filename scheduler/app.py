@@ -31,7 +31,6 @@ from scheduler.rpc.auth import TokenInterceptor
 from scheduler.rpc.jobs import JobServicer
 from scheduler.rpc.nodes import NodeServicer
 from scheduler.rpc.placements import PlacementServicer
-from scheduler.rpc.timeline import Timelines
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.store import Store, granted
@@ -108,8 +107,9 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
             store=store,
             changed=loop.trigger,
         )
-        timelines = Timelines(book.active(), fleet, loop.planned, clock, config.slot_s)
-        placements = _placements(book, fleet, loop, planner, timelines, store, clock)
+        placements = PlacementServicer(
+            book=book, fleet=fleet, loop=loop, export=planner.export, store=store, clock=clock
+        )
         server = _server(config, jobs, nodes, placements)
         address = await _listen(server, config)
         tasks = _spawned(
@@ -164,26 +164,6 @@ def _planning(
         store=store,
         planner=planner,
         rules=LiveRules(config.policies).now,
-    )
-
-
-def _placements(
-    book: JobBook,
-    fleet: Fleet,
-    loop: PlanningLoop,
-    planner: PlannerProcess,
-    timelines: Timelines,
-    store: Store,
-    clock: Clock,
-) -> PlacementServicer:
-    return PlacementServicer(
-        book=book,
-        fleet=fleet,
-        loop=loop,
-        export=planner.export,
-        timelines=timelines,
-        store=store,
-        clock=clock,
     )
 
 

@@ -91,6 +91,11 @@ class PlanningLoop:
         for job in book.active().values():
             self._follow(job)
 
+    @property
+    def slot_s(self) -> float:
+        """How long the slots of its plans are."""
+        return self._config.slot_s
+
     def trigger(self, what: str) -> None:
         """Asks for a round soon; ``what`` is kept with the round."""
         self._pace.ask(what)

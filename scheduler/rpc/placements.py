@@ -42,7 +42,6 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         fleet: Fleet,
         loop: PlanningLoop,
         export: Callable[[int], Awaitable[bytes | None]],
-        timelines: Timelines,
         store: Store,
         clock: Clock,
     ) -> None:
@@ -51,7 +50,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         self._fleet = fleet
         self._loop = loop
         self._export = export
-        self._timelines = timelines
+        self._timelines = Timelines(book.active(), fleet, loop.planned, clock, loop.slot_s)
         self._store = store
         self._clock = clock
 

@@ -13,7 +13,6 @@ from scheduler.domain.job import JobState
 from scheduler.domain.reason import ReasonCode
 from scheduler.rpc.errors import StatusError
 from scheduler.rpc.placements import PlacementServicer
-from scheduler.rpc.timeline import Timelines
 from scheduler.store import Store
 from tests.fakes.clock import ManualClock
 from tests.fakes.jobs import assign
@@ -39,9 +38,6 @@ class Office:
             fleet=made.fleet,
             loop=made.loop,
             export=_none,
-            timelines=Timelines(
-                made.book.active(), made.fleet, made.loop.planned, made.clock, 900.0
-            ),
             store=made.store,
             clock=made.clock,
         )
