@@ -167,11 +167,11 @@ class Top(App[None]):
         busy = sum(c.gpus_busy for c in seen.clusters.clusters)
         gpus = sum(c.gpus for c in seen.clusters.clusters)
         return Text.assemble(
-            ("westward top  ", "bold"),
-            f"{common.when(now, seconds=True)} {common.zone(now)}",
+            (f"{common.when(now, seconds=True)} {common.zone(now)}", "bold"),
             clusters.pace(seen.clusters.power_clock),
-            f"   {up}/{len(seen.clusters.clusters)} clusters up   {busy}/{gpus} GPUs busy",
+            f"   {up}/{len(seen.clusters.clusters)} up   {busy}/{gpus} GPUs busy",
             f"   {_count(seen.queue)} waiting   {_count(seen.running)} running",
+            no_wrap=True,
         )
 
     def _told(self, sheet: Sheet[Any], shown: int, sought: str) -> str:

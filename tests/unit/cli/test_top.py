@@ -1,5 +1,6 @@
 """The full-screen view, driven by keys, over canned answers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,10 +10,11 @@ from textual.widgets import DataTable, Static
 
 from scheduler.cli.main import main
 from scheduler.cli.top.app import Top
-from scheduler.cli.top.feed import Seen
-from scheduler.client import UnreachableError
+from scheduler.cli.top.feed import Feed, Seen
+from scheduler.client import AsyncClient, UnreachableError
 from tests.fakes import canned
 from tests.fakes.canned_timeline import timeline
+from tests.fakes.fake_scheduler import FakeScheduler
 from tests.fakes.jobs import eventually
 from westward.v1 import job_pb2, placement_pb2, timeline_pb2
 
@@ -26,12 +28,15 @@ class Canned:
 
     def __init__(self) -> None:
         self.away = False
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.closed = False
         self.looks = 0
         self.asked: list[str] = []
 
     async def look(self) -> Seen:
         self.looks += 1
+        await self.answers.wait()
         if self.away:
             raise UnreachableError("the scheduler cannot be reached: gone", code="UNAVAILABLE")
         queue = job_pb2.ListResponse(jobs=[DEFERRED, IMPOSSIBLE], next_page_token="more")
@@ -103,7 +108,7 @@ async def test_the_selected_row_stays_where_others_come_and_go() -> None:
 
 async def test_a_scheduler_that_goes_away_is_said_and_waited_for() -> None:
     source = Canned()
-    async with shown(source, every_s=0.02) as pilot:
+    async with shown(source, every_s=0.2) as pilot:
         source.away = True
         await eventually(lambda: "trying again; this is of" in text(pilot, "#state"))
         assert len(first_column(pilot, "clusters")) == 3, "what was seen last stays"
@@ -113,6 +118,29 @@ async def test_a_scheduler_that_goes_away_is_said_and_waited_for() -> None:
         await pilot.press("escape")
         source.away = False
         await eventually(lambda: "looked at" in text(pilot, "#state"))
+
+
+async def test_keys_are_answered_while_the_scheduler_is_not_answering() -> None:
+    source = Canned()
+    async with shown(source) as pilot:
+        source.answers.clear()
+        before = source.looks
+        await pilot.press("r")
+        await eventually(lambda: source.looks > before)
+        await pilot.press("2")
+        assert first_column(pilot, "queue") == [IMPOSSIBLE.id, DEFERRED.id]
+        source.answers.set()
+
+
+async def test_a_look_is_of_the_whole_scene(fake: FakeScheduler) -> None:
+    feed = Feed(AsyncClient(fake.address))
+    seen = await feed.look()
+    assert [job.id for job in seen.running.jobs] == [RUNNING.id]
+    assert {job.id for job in seen.queue.jobs} == {DEFERRED.id, IMPOSSIBLE.id}
+    assert len(seen.clusters.clusters) == 3
+    assert (await feed.explain(RUNNING.id)).job_id == RUNNING.id
+    assert (await feed.ahead("qingyang")).starts_total
+    await feed.close()
 
 
 def test_outside_of_a_terminal_it_says_what_to_use(capsys: pytest.CaptureFixture[str]) -> None:
