@@ -152,7 +152,7 @@ class Timelines:
         sites = self._sites(request.cluster)
         row = {cluster: n for n, cluster in enumerate(sites)}
         nodes = [node async for node in _in_pieces(self._fleet.nodes(), NODES_AT_ONCE)]
-        running = await self._running(row, {node.id: node for node in nodes}, now_at)
+        running = await self._running(row, grid, {node.id: node for node in nodes}, now_at)
         planned, starts = await self._ahead(row, grid)
         busy, it_kw = running.means(grid, len(sites))
         await _others()
@@ -191,9 +191,10 @@ class Timelines:
         return {cluster: sites[cluster]}
 
     async def _running(
-        self, row: Mapping[str, int], nodes: Mapping[str, Node], now_at: datetime
+        self, row: Mapping[str, int], grid: Grid, nodes: Mapping[str, Node], now_at: datetime
     ) -> Spans:
-        """What attempts hold until they are expected to end; kW without PUE."""
+        """What attempts hold until they are expected to end, in the slot of now as if all along;
+        kW without PUE."""
         spans = Spans()
         async for job in _in_pieces(list(self._active.values()), AT_ONCE):
             attempt = job.attempt
@@ -201,7 +202,7 @@ class Timelines:
                 continue
             held = as_of(running_attempt(job, attempt), now_at)
             kw = sum(worker_kw(job, nodes[n]) for n in attempt.nodes if n in nodes)
-            until = Span(held.started_at, max(held.expected_end_at, now_at))
+            until = Span(grid.start_at, max(held.expected_end_at, now_at))
             spans.add(row[attempt.cluster], until, job.spec.gpus, kw)
         return spans
 

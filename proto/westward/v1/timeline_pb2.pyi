@@ -77,7 +77,8 @@ Global___TimelineRequest: _TypeAlias = TimelineRequest  # noqa: Y015
 @_typing.final
 class ClusterTimeline(_message.Message):
     """Of a cluster. Every array has one value per slot: of accelerators and load the mean over the slot,
-    where what has ended in the first one is not counted; of all else what holds at its beginning.
+    where in the first one what runs now counts from its beginning, and what has ended does not; of
+    all else what holds at its beginning.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -124,6 +124,15 @@ async def test_the_first_slot_is_that_of_now() -> None:
     assert len(answer.clusters[0].pue) == 5, "the hour from now on ends in the fifth"
 
 
+async def test_the_slot_of_now_is_told_as_if_what_runs_had_run_all_along() -> None:
+    ahead = Ahead()
+    ahead.clock.pass_s(600)
+    attempt = an_attempt("new", assigned_at=after(0.5), expected_end_at=after(3))
+    ahead.job("new", JobState.RUNNING, 8, attempts=(attempt,))
+    answer = await ahead.ask(hours=1)
+    assert list(answer.clusters[0].gpus_busy) == [8, 8, 8, 0, 0]
+
+
 async def test_what_overruns_still_holds_its_place() -> None:
     ahead = Ahead()
     ahead.runs("late", 8, -0.5)
