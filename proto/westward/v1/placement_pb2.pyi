@@ -390,7 +390,7 @@ class Placement(_message.Message):
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[_timeline_pb2.Span]:
         """When it runs, in order. More than one while it is only planned, and is to be stopped for a while
-        in between; of a committed one, what comes after its first run is planned anew.
+        in between. A committed one has one, from start_at to end_at: its pauses are decided while it runs.
         """
 
     def __init__(
