@@ -64,7 +64,11 @@ def test_a_scheduler_that_is_away_offers_nothing_and_says_nothing(
         assert tab("westward cancel nigh") == []
 
 
-def test_the_script_for_bash_can_be_sourced(capsys: Capture, tmp_path: Path) -> None:
+def test_the_script_for_bash_can_be_sourced(
+    monkeypatch: pytest.MonkeyPatch, capsys: Capture, tmp_path: Path
+) -> None:
+    # Whatever shell the tests are run from.
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
     assert main(["--show-completion", "bash"]) == 0
     script = tmp_path / "westward.bash"
     script.write_text(capsys.readouterr().out)
