@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -112,11 +113,10 @@ def measured(recipe: Recipe) -> Case:
     snapshot_mb = _memory_mb("VmRSS")
     table = JobTable()
     first, cold, peak_mb = planned(instance.snapshot, table)
-    made = first.plan
-    handed_over_s = _seconds(lambda: [_handed_over(value) for value in (instance.snapshot, made)])
-    outcomes = _compared(instance.snapshot, made, cold.wall_s)
+    handed_over_s = _seconds(partial(_handed_over, (instance.snapshot, first.plan)))
+    outcomes = _compared(instance.snapshot, first.plan, cold.wall_s)
     following = next_round(instance, first)
-    del first, made  # as the planner's process forgets a round before it plans the next
+    del first  # as the planner's process forgets a round before it plans the next
     _, warm, _ = planned(following, table)
     return Case(
         recipe=recipe,
