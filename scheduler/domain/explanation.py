@@ -63,7 +63,8 @@ class Saving:
 class Explanation:
     """One job in one round. ``round_id`` is 0 until the loop has numbered the round.
 
-    ``waited`` is, for a job that starts after it had waited, why it had, as the round before told.
+    ``waited`` is, for a job that starts after it had waited, why it had, as the round before told;
+    ``first_planned_at`` the start that its first plan said, if that lay ahead.
     """
 
     job_id: str
@@ -78,3 +79,4 @@ class Explanation:
     round_bound_yuan: float = 0.0
     round_gap: float = 0.0
     waited: Reason | None = None
+    first_planned_at: datetime | None = None

@@ -1,7 +1,10 @@
 """Which full rows kept a job from what it would have liked best, and what they are worth."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
+from policies.base import StageRows
 from policies.scene import TOLERANCE, Floats
 from scheduler.domain.explanation import BindingConstraint
 from scheduler.domain.reason import Reason, ReasonCode
@@ -15,6 +18,7 @@ from scheduler.planner.places import Choice, Residual
 ROWS_MOST = 5
 
 Row = tuple[int, int]  # row and slot
+Window = tuple[int, int, int]  # row, first slot, and the one after the last
 
 
 def blocking_rows(model: Model, residual: Residual, choice: Choice) -> list[Row]:
@@ -73,18 +77,55 @@ def binding_rows(
                 priced = duals.prices[use.row, touched] > TOLERANCE
                 slots = touched.start + np.flatnonzero(full & priced)
                 rows |= dict.fromkeys((use.row, int(t)) for t in slots)
-    made = [_binding(model, duals, row, slot) for row, slot in rows]
+    made = [_binding(model, duals, *window) for window in _dearest(model, duals, _windows(rows))]
     made.sort(key=lambda constraint: (-constraint.shadow_price_yuan, constraint.name))
     return tuple(made[:ROWS_MOST])
 
 
-def _binding(model: Model, duals: Duals, row: int, slot: int) -> BindingConstraint:
-    family, price = model.family_of(row), float(duals.prices[row, slot])
-    when = model.scene.clock(max(slot * model.scene.slot_s, model.scene.now_s))
-    text = f"{family.group(row)} is full at {when} ({family.name})"
+def _windows(rows: Iterable[Row]) -> Iterator[Window]:
+    """Rows that are full in slots one after the other."""
+    window: Window | None = None
+    for row, slot in sorted(rows):
+        if window is not None and window[0] == row and window[2] == slot:
+            window = (row, window[1], slot + 1)
+            continue
+        if window is not None:
+            yield window
+        window = (row, slot, slot + 1)
+    if window is not None:
+        yield window
+
+
+def _dearest(model: Model, duals: Duals, windows: Iterable[Window]) -> list[Window]:
+    """Of windows that say the same of the same nodes, site or link (accelerators, and blocks of
+    them), the one that is worth most."""
+    best: dict[object, Window] = {}
+    for row, first, stop in windows:
+        family = model.family_of(row)
+        key = (family.code, family.group(row), first, stop)
+        before = best.get(key)
+        price = duals.prices[row, first:stop].sum()
+        if before is None or price > duals.prices[before[0], first:stop].sum():
+            best[key] = (row, first, stop)
+    return list(best.values())
+
+
+def _binding(model: Model, duals: Duals, row: int, first: int, stop: int) -> BindingConstraint:
+    """A row over a window of slots; its price is the mean of theirs."""
+    family, scene = model.family_of(row), model.scene
+    price = float(duals.prices[row, first:stop].mean())
+    since = scene.clock(max(first * scene.slot_s, scene.now_s))
+    until = scene.clock(stop * scene.slot_s)
+    unit, group = family.rule.unit, family.group(row)
+    # That they are counted in blocks, too, is the model's affair; the unit says of how many.
+    what = family.name.split("-blocks-of-")[0]
+    text = f"{group} is full from {since} to {until} ({what})"
     if price > TOLERANCE:
-        text += f"; one more {family.rule.unit} would be worth about {price:.3g} yuan in that slot"
-    return BindingConstraint(model.label(row, slot), price, text + ".")
+        # A unit of energy or data is used up in its slot; others are held for its time.
+        used_up = isinstance(family.rule, StageRows) or family.rule.exact
+        worth = f"{price:.3g} yuan" if used_up else f"{price * 3600 / scene.slot_s:.3g} yuan/h"
+        text += f"; one more {unit} there would be worth about {worth}"
+    return BindingConstraint(model.label(row, first), price, text + ".")
 
 
 def _plural(unit: str) -> str:

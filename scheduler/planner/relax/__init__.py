@@ -1,0 +1,1 @@
+"""What would give a waiting job a place: the smallest change of one wish of it, or of two."""
