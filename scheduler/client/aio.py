@@ -72,6 +72,7 @@ class AsyncClient:
     resume = _call(requests.resume)
     force_retry = _call(requests.force_retry)
     explain = _call(requests.explain)
+    why = _call(requests.why)
     placements = _call(requests.placements)
     clusters = _call(requests.clusters)
     nodes = _call(requests.nodes)

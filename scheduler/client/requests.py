@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from scheduler.client.cursors import Cursor, LogCursor, WatchCursor
 from scheduler.client.workdir import PackedDir
-from westward.v1 import job_pb2, placement_pb2, timeline_pb2
+from westward.v1 import job_pb2, placement_pb2, timeline_pb2, why_pb2
 from westward.v1.job_pb2_grpc import JobServiceStub
 from westward.v1.placement_pb2_grpc import PlacementServiceStub
 
@@ -160,9 +160,18 @@ def list_tasks(
     return Call(lambda s: s.jobs.ListTasks, request)
 
 
-def explain(job_id: str) -> Call[placement_pb2.ExplainResponse]:
-    """Why the job is where it is, or why it waits."""
-    return Call(lambda s: s.placements.Explain, placement_pb2.ExplainRequest(job_id=job_id))
+def explain(
+    job_id: str, *, now: bool = False, slots: bool = False
+) -> Call[placement_pb2.ExplainResponse]:
+    """Why the job is where it is, or why it waits; asked again ``now``, and with what a start in
+    each of the ``slots`` would cost."""
+    request = placement_pb2.ExplainRequest(job_id=job_id, now=now, slots=slots)
+    return Call(lambda s: s.placements.Explain, request)
+
+
+def why(job_id: str) -> Call[why_pb2.WhyResponse]:
+    """Why the job waits or has failed, what would change it, and when it should start."""
+    return Call(lambda s: s.placements.Why, why_pb2.WhyRequest(job_id=job_id))
 
 
 def placements(

@@ -23,14 +23,18 @@ from scheduler.domain.job import Job, JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.round import PlacementRecord, RoundRecord
 from scheduler.domain.transitions import Effect, Event, Step
+from scheduler.domain.why import Starts, Why
 from scheduler.planner.snapshot import PlannedStart
 from scheduler.planning.calendar import Calendar
+from scheduler.planning.expected import expected
 from scheduler.planning.expiry import Expiry
+from scheduler.planning.first_plans import FirstPlans
 from scheduler.planning.front import Front, Kinds
 from scheduler.planning.in_turn import in_turn
 from scheduler.planning.interruptions import Interruptions
-from scheduler.planning.messages import Ask, Decided, DriftedError, Part, Planner, Start
+from scheduler.planning.messages import Ask, Asked, Decided, DriftedError, Part, Planner, Start
 from scheduler.planning.pace import SUBMITTED, Pace
+from scheduler.planning.preview_question import Question
 from scheduler.planning.standing import Standing, closer
 from scheduler.planning.suspects import Suspects
 from scheduler.planning.unsent import Unsent
@@ -84,10 +88,13 @@ class PlanningLoop:
         self._interruptions = Interruptions(book, config.slot_s)
         self._standing = Standing(book.active())
         self._unsent = Unsent(book.active(), fleet, rules, self._standing.planned_start)
+        self._first_plans = FirstPlans()
         self._kinds = Kinds()
         self._expiry = Expiry()
         self._back_offs: Calendar[datetime] = Calendar()
         self._pending: set[str] = set()
+        # Rounds and questions come one after the other: both tell the planner what has changed.
+        self._turn = asyncio.Lock()
         for job in book.active().values():
             self._follow(job)
 
@@ -121,6 +128,7 @@ class PlanningLoop:
             self._pending.add(job.id)
         else:
             self._pending.discard(job.id)
+            self._first_plans.left(job)
             self._standing.forget(job.id)
             self._interruptions.forget(job.id)
             self._suspects.forget(job.id)
@@ -146,6 +154,36 @@ class PlanningLoop:
             return told
         closely = await self._planner.explain(job_id)
         return closer(self._standing.explanation(job_id) or told, closely)
+
+    async def answer(self, question: Question[Answer]) -> Answer:
+        """What would be planned now, with all that has changed since the last round; nothing of it
+        is kept. Waits for a round in progress, and holds up the next one as long as it takes."""
+        async with self._turn:
+            choice = Choice(now_at=self._clock.now(), jobs=len(self._pending))
+            return await self._asked(
+                lambda ask: self._planner.answer(Asked(ask, question)), choice, 0
+            )
+
+    async def why(self, job: Job) -> Why:
+        """Why a job is where it is: of one that waits what keeps it from a start, as of the last
+        round that planned it, and when it should start; of others what was said last."""
+        if job.state is not JobState.PENDING:
+            return Why(job_id=job.id, state=job.state, reason=job.reason)
+        found = await self._planner.obstacles(job.id)
+        told = self._standing.explanation(job.id)
+        planned = self._standing.planned_start(job.id)
+        when = expected(job, planned, found, self._first_plans.moved())
+        return Why(
+            job_id=job.id,
+            state=job.state,
+            reason=found.reason if found else told.reason if told else job.reason,
+            obstacles=found,
+            expected=replace(when, first_planned_at=self._first_plans.of(job.id)),
+        )
+
+    async def starts(self, job_id: str) -> Starts | None:
+        """What every start would cost a job that waits; None where the planner cannot tell."""
+        return await self._planner.starts(job_id)
 
     def waits_because(self, job_id: str) -> Reason | None:
         """Why the last round left a job pending."""
@@ -181,6 +219,10 @@ class PlanningLoop:
 
     async def round(self, trigger: str) -> None:
         """One pass. A plan that the checker objects to is thrown away whole."""
+        async with self._turn:
+            await self._round(trigger)
+
+    async def _round(self, trigger: str) -> None:
         began_s = self._clock.monotonic()
         await self._book.apply_many(self._expiry.expired(self._clock.now()))
         choice = None
@@ -290,6 +332,7 @@ class PlanningLoop:
 
     async def _take_part(self, part: Part, round_id: int) -> set[str]:
         placed = await self._commit(part.starts, round_id)
+        self._first_plans.take(part.planned)
         self._standing.take(part)
         return placed
 
@@ -350,7 +393,11 @@ class PlanningLoop:
                 log.info("placement.overtaken", job=job.id, why="its cluster or a node went away")
                 continue
             # Why it had not started before, as the round before had it.
-            explained = replace(explanation, waited=self.waits_because(job.id))
+            explained = replace(
+                explanation,
+                waited=self.waits_because(job.id),
+                first_planned_at=self._first_plans.of(job.id),
+            )
             attempt = next_attempt(job, placement, self._clock.now())
             changes.append(
                 Change(

@@ -11,6 +11,7 @@ from typing import Protocol
 from scheduler.checker import check
 from scheduler.domain.explanation import Explanation, Outcome
 from scheduler.domain.round import PlacementRecord
+from scheduler.domain.why import Obstacles, Starts
 from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Placement, Plan, Verdict
 from scheduler.planner.snapshot import PlannedStart, Prices, Snapshot
@@ -19,7 +20,9 @@ from scheduler.planning.front import Front
 from scheduler.planning.messages import (
     PAGE_MOST,
     STARTS_MOST,
+    Answer,
     Ask,
+    Asked,
     Changes,
     Decided,
     IllegalPlanError,
@@ -50,6 +53,12 @@ class Thought(Protocol):
 
     def explain(self, job_id: str) -> Explanation | None:
         """Closely, one job; None for a stranger."""
+
+    def obstacles(self, job_id: str) -> Obstacles | None:
+        """What keeps one job from a start; None for a stranger."""
+
+    def starts(self, job_id: str) -> Starts | None:
+        """What every start would cost one job; None for a stranger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +142,30 @@ class RoundMaker:
             if made is not None and (told := made[1].explain(job_id)) is not None:
                 return _finished(told, made[0], made[1].plan)
         return None
+
+    def obstacles(self, job_id: str) -> Obstacles | None:
+        """What keeps a job from a start in the last rounds; None if it was in none of them."""
+        for ask, thought in filter(None, (self._whole, self._other)):
+            if (found := thought.obstacles(job_id)) is not None:
+                return replace(found, round_id=ask.round_id)
+        return None
+
+    def starts(self, job_id: str) -> Starts | None:
+        """What every start would have cost a job in the last rounds; None as above."""
+        for _, thought in filter(None, (self._whole, self._other)):
+            if (found := thought.starts(job_id)) is not None:
+                return found
+        return None
+
+    def answer(self, asked: Asked[Answer]) -> Answer:
+        """What somebody wants to know of the plan as it would be now; nothing of it is kept."""
+        self._take_in(asked.ask)
+        snapshot = self._snapshot(asked.ask)
+
+        def think(snapshot: Snapshot, budget: Budget) -> Thought:
+            return self._think(snapshot, budget, self._table)
+
+        return asked.question.answer(snapshot, think, self._budget)
 
     def _take_in(self, ask: Ask) -> None:
         self.tell(ask.changes)

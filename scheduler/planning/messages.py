@@ -7,15 +7,19 @@ in within about a millisecond, and between two the event loop answers calls.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from policies.rules import Rules
 from scheduler.domain.explanation import Explanation
 from scheduler.domain.fleet import Node, Region, Site
 from scheduler.domain.round import PlacementRecord
+from scheduler.domain.why import Obstacles, Starts
 from scheduler.planner.plan import Interruption, Placement, StageTime
 from scheduler.planner.snapshot import Claim, PendingJob, PlannedStart, RunningAttempt
 from scheduler.planning.front import Front
+from scheduler.planning.preview_question import Question
+
+Answer = TypeVar("Answer")
 
 # Jobs, or nodes, of a page; starts are fewer, for each is committed.
 PAGE_MOST = 128
@@ -79,6 +83,14 @@ class Ask:
     only: tuple[str, ...] | None = None
     without: frozenset[str] = frozenset()
     quick: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[Answer]):
+    """A question about the plan of a whole round that would be asked for now."""
+
+    ask: Ask
+    question: Question[Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,3 +171,17 @@ class Planner(Protocol):
 
     async def explain(self, job_id: str) -> Explanation | None:
         """What the last rounds thought of a job, with all candidates; None if it cannot tell."""
+
+    async def obstacles(self, job_id: str) -> Obstacles | None:
+        """What kept a job from a start in the last rounds; None if it cannot tell."""
+
+    async def starts(self, job_id: str) -> Starts | None:
+        """What every start would have cost a job; None if it cannot tell."""
+
+    async def answer(self, asked: Asked[Answer]) -> Answer:
+        """What would be planned now; nothing of it is kept.
+
+        Raises:
+            DriftedError: it has to be told anew.
+            Exception: what the question raised.
+        """

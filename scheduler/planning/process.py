@@ -12,10 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from scheduler.domain.explanation import Explanation
+from scheduler.domain.why import Obstacles, Starts
 from scheduler.heap import collect_rarely
 from scheduler.planning.front import Front
 from scheduler.planning.maker import RoundMaker
-from scheduler.planning.messages import Ask, Changes, Decided, Part
+from scheduler.planning.messages import Ask, Asked, Changes, Decided, Part
 from scheduler.rounds.thought import think
 
 # Many times what a round of the largest fleet takes: past it, the process hangs.
@@ -129,10 +130,22 @@ class PlannerProcess:
         """A later part of what the last round has decided; raises as ``plan`` does."""
         return await self._call(RoundMaker.part, number)
 
+    async def answer(self, asked: Asked[Answer]) -> Answer:
+        """What would be planned now; raises as ``plan`` does."""
+        return await self._call(RoundMaker.answer, asked)
+
     async def explain(self, job_id: str) -> Explanation | None:
         """What the last rounds thought of a job, with all candidates; None if it was in none, or
         the process has died since. Waits for a round that is being planned."""
         return await self._looked_up(RoundMaker.explain, job_id)
+
+    async def obstacles(self, job_id: str) -> Obstacles | None:
+        """What kept a job from a start in the last rounds; None, and waits, as ``explain``."""
+        return await self._looked_up(RoundMaker.obstacles, job_id)
+
+    async def starts(self, job_id: str) -> Starts | None:
+        """What every start would have cost a job; None, and waits, as ``explain``."""
+        return await self._looked_up(RoundMaker.starts, job_id)
 
     async def export(self, round_id: int) -> bytes | None:
         """A round as a file, 0 for the last whole one; None if it is no longer kept, or the process

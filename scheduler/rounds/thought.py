@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from scheduler.domain.explanation import Explanation
+from scheduler.domain.why import Obstacles, Starts
 from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Plan, StageTime
 from scheduler.planner.snapshot import Prices, Snapshot
@@ -29,6 +30,20 @@ class Thought:
     def explain(self, job_id: str) -> Explanation | None:
         """Closely, one job; None for a stranger."""
         return self.round.explain(job_id)
+
+    def obstacles(self, job_id: str) -> Obstacles | None:
+        """What keeps a job from a start, and what would change that; None for a stranger."""
+        from scheduler.planner.relax.obstacles import obstacles  # noqa: PLC0415 - as below
+
+        made, told = self.round, self.explain(job_id)
+        return obstacles(made.snapshot, made.decision, made.plan, told) if told else None
+
+    def starts(self, job_id: str) -> Starts | None:
+        """What every start would cost a job; None for a stranger."""
+        from scheduler.planner.relax.obstacles import starts  # noqa: PLC0415 - as below
+
+        made, told = self.round, self.explain(job_id)
+        return starts(made.snapshot, made.decision, made.plan, told) if told else None
 
 
 def think(snapshot: Snapshot, budget: Budget, table: JobTable | None = None) -> Thought:

@@ -61,6 +61,9 @@ def explanation_to_pb(explanation: Explanation) -> placement_pb2.Explanation:
         round_bound_yuan=explanation.round_bound_yuan,
         round_gap=explanation.round_gap,
         waited=reason_to_pb(explanation.waited) if explanation.waited else None,
+        first_planned_at=(
+            stamp(explanation.first_planned_at) if explanation.first_planned_at else None
+        ),
     )
 
 

@@ -11,15 +11,16 @@ from scheduler.domain.fleet import Mark, Node, Site
 from scheduler.domain.job import Job, JobState
 from scheduler.domain.round import PlacementRecord
 from scheduler.domain.validation import Violation
+from scheduler.planning.asked_again import AskedAgain
 from scheduler.planning.loop import PlanningLoop
-from scheduler.rpc import convert_jobs, convert_nodes, convert_placements
+from scheduler.rpc import convert_jobs, convert_nodes, convert_placements, why
 from scheduler.rpc.errors import answers, invalid, not_found
 from scheduler.rpc.timeline import Timelines, worker_kw
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.state.known import NodeView
 from scheduler.store import Store
-from westward.v1 import placement_pb2, placement_pb2_grpc, timeline_pb2
+from westward.v1 import placement_pb2, placement_pb2_grpc, timeline_pb2, why_pb2
 
 ROUNDS_DEFAULT = 20
 ROUNDS_MOST = 1000
@@ -61,11 +62,29 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         context: Context[placement_pb2.ExplainRequest, placement_pb2.ExplainResponse],
     ) -> placement_pb2.ExplainResponse:
         job = await self._book.get(request.job_id)
-        found = await self._loop.explain(job.id) or await self._store.rounds.explanation(job.id)
-        if found is None:
+        if request.now or request.slots:
+            why.see_it_waits(job)
+        if request.now:
+            answer = await self._loop.answer(AskedAgain(job.id, slots=request.slots))
+            found, starts = answer.explanation, answer.starts
+        else:
+            found = await self._loop.explain(job.id) or await self._store.rounds.explanation(job.id)
+            starts = await self._loop.starts(job.id) if request.slots else None
+        if found is None or (request.slots and starts is None):
             raise not_found(f"job {job.id} has not been seen by a planning round yet; ask again")
-        explanation = convert_placements.explanation_to_pb(found)
-        return placement_pb2.ExplainResponse(explanation=explanation)
+        return placement_pb2.ExplainResponse(
+            explanation=convert_placements.explanation_to_pb(found),
+            starts=why.starts_to_pb(starts) if starts else None,
+        )
+
+    @answers
+    async def Why(
+        self,
+        request: why_pb2.WhyRequest,
+        context: Context[why_pb2.WhyRequest, why_pb2.WhyResponse],
+    ) -> why_pb2.WhyResponse:
+        job = await self._book.get(request.job_id)
+        return why_pb2.WhyResponse(why=why.why_to_pb(job, await self._loop.why(job)))
 
     @answers
     async def ListPlacements(

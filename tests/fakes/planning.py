@@ -14,6 +14,7 @@ from scheduler.domain.fleet import Region
 from scheduler.domain.job import Job, JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import constant
+from scheduler.domain.why import Obstacles, Starts
 from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Placement, Plan
 from scheduler.planner.snapshot import PendingJob, Prices, Snapshot
@@ -21,7 +22,7 @@ from scheduler.planner.table import JobTable
 from scheduler.planning.front import Front
 from scheduler.planning.loop import PlanningLoop
 from scheduler.planning.maker import RoundMaker
-from scheduler.planning.messages import Ask, Changes, Decided, Part
+from scheduler.planning.messages import Answer, Ask, Asked, Changes, Decided, Part
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.state.known import Identity
@@ -160,6 +161,12 @@ class Thinking:
     def explain(self, job_id: str) -> Explanation | None:
         return self.closely.get(job_id)
 
+    def obstacles(self, job_id: str) -> Obstacles | None:
+        return None
+
+    def starts(self, job_id: str) -> Starts | None:
+        return None
+
 
 class Played:
     """The planner beside the loop, in the same process: all but the plan itself is real."""
@@ -186,8 +193,17 @@ class Played:
     async def part(self, number: int) -> Part:
         return self.maker.part(number)
 
+    async def answer(self, asked: Asked[Answer]) -> Answer:
+        return self.maker.answer(asked)
+
     async def explain(self, job_id: str) -> Explanation | None:
         return self.maker.explain(job_id)
+
+    async def obstacles(self, job_id: str) -> Obstacles | None:
+        return self.maker.obstacles(job_id)
+
+    async def starts(self, job_id: str) -> Starts | None:
+        return self.maker.starts(job_id)
 
 
 @asynccontextmanager

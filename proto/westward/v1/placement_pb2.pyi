@@ -12,6 +12,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from westward.v1 import job_pb2 as _job_pb2
 from westward.v1 import node_pb2 as _node_pb2
 from westward.v1 import timeline_pb2 as _timeline_pb2
+from westward.v1 import why_pb2 as _why_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -86,15 +87,23 @@ class ExplainRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_ID_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
+    now: _builtins.bool
+    """Plan anew, with the world as it is, instead of telling what was decided; for jobs that wait."""
+    slots: _builtins.bool
+    """And what every start would cost; for jobs that wait."""
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
+        now: _builtins.bool = ...,
+        slots: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "now", b"now", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -105,16 +114,22 @@ class ExplainResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXPLANATION_FIELD_NUMBER: _builtins.int
+    STARTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def explanation(self) -> Global___Explanation: ...
+    @_builtins.property
+    def starts(self) -> _why_pb2.Starts:
+        """If asked for."""
+
     def __init__(
         self,
         *,
         explanation: Global___Explanation | None = ...,
+        starts: _why_pb2.Starts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "starts", b"starts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "starts", b"starts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -294,6 +309,7 @@ class Explanation(_message.Message):
     ROUND_BOUND_YUAN_FIELD_NUMBER: _builtins.int
     ROUND_GAP_FIELD_NUMBER: _builtins.int
     WAITED_FIELD_NUMBER: _builtins.int
+    FIRST_PLANNED_AT_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     round_id: _builtins.int
     outcome: Global___Outcome.ValueType
@@ -317,6 +333,10 @@ class Explanation(_message.Message):
     def waited(self) -> _job_pb2.Reason:
         """For a job that started after it had waited: why, as the last round before had it."""
 
+    @_builtins.property
+    def first_planned_at(self) -> _timestamp_pb2.Timestamp:
+        """For a job that was planned ahead: the start that its first plan said."""
+
     def __init__(
         self,
         *,
@@ -332,10 +352,11 @@ class Explanation(_message.Message):
         round_bound_yuan: _builtins.float = ...,
         round_gap: _builtins.float = ...,
         waited: _job_pb2.Reason | None = ...,
+        first_planned_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "reason", b"reason", "saving", b"saving", "waited", b"waited"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_at", b"decided_at", "first_planned_at", b"first_planned_at", "reason", b"reason", "saving", b"saving", "waited", b"waited"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding", b"binding", "candidates", b"candidates", "decided_at", b"decided_at", "job_id", b"job_id", "outcome", b"outcome", "reason", b"reason", "round_bound_yuan", b"round_bound_yuan", "round_gap", b"round_gap", "round_id", b"round_id", "round_objective_yuan", b"round_objective_yuan", "saving", b"saving", "waited", b"waited"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["binding", b"binding", "candidates", b"candidates", "decided_at", b"decided_at", "first_planned_at", b"first_planned_at", "job_id", b"job_id", "outcome", b"outcome", "reason", b"reason", "round_bound_yuan", b"round_bound_yuan", "round_gap", b"round_gap", "round_id", b"round_id", "round_objective_yuan", b"round_objective_yuan", "saving", b"saving", "waited", b"waited"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

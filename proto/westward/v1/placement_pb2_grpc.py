@@ -5,6 +5,7 @@ import warnings
 
 from westward.v1 import placement_pb2 as westward_dot_v1_dot_placement__pb2
 from westward.v1 import timeline_pb2 as westward_dot_v1_dot_timeline__pb2
+from westward.v1 import why_pb2 as westward_dot_v1_dot_why__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
 GRPC_VERSION = grpc.__version__
@@ -39,6 +40,11 @@ class PlacementServiceStub:
                 '/westward.v1.PlacementService/Explain',
                 request_serializer=westward_dot_v1_dot_placement__pb2.ExplainRequest.SerializeToString,
                 response_deserializer=westward_dot_v1_dot_placement__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+        self.Why = channel.unary_unary(
+                '/westward.v1.PlacementService/Why',
+                request_serializer=westward_dot_v1_dot_why__pb2.WhyRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_why__pb2.WhyResponse.FromString,
                 _registered_method=True)
         self.ListPlacements = channel.unary_unary(
                 '/westward.v1.PlacementService/ListPlacements',
@@ -92,6 +98,13 @@ class PlacementServiceServicer:
 
     def Explain(self, request, context):
         """Why a job is where it is, or why it waits, as decided in the round that says so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Why(self, request, context):
+        """The one dominant reason why a job waits or has failed, what would change it, and when it should start.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +179,11 @@ def add_PlacementServiceServicer_to_server(servicer, server):
                     request_deserializer=westward_dot_v1_dot_placement__pb2.ExplainRequest.FromString,
                     response_serializer=westward_dot_v1_dot_placement__pb2.ExplainResponse.SerializeToString,
             ),
+            'Why': grpc.unary_unary_rpc_method_handler(
+                    servicer.Why,
+                    request_deserializer=westward_dot_v1_dot_why__pb2.WhyRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_why__pb2.WhyResponse.SerializeToString,
+            ),
             'ListPlacements': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPlacements,
                     request_deserializer=westward_dot_v1_dot_placement__pb2.ListPlacementsRequest.FromString,
@@ -239,6 +257,33 @@ class PlacementService:
             '/westward.v1.PlacementService/Explain',
             westward_dot_v1_dot_placement__pb2.ExplainRequest.SerializeToString,
             westward_dot_v1_dot_placement__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Why(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/westward.v1.PlacementService/Why',
+            westward_dot_v1_dot_why__pb2.WhyRequest.SerializeToString,
+            westward_dot_v1_dot_why__pb2.WhyResponse.FromString,
             options,
             channel_credentials,
             insecure,

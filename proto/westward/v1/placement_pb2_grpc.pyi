@@ -7,6 +7,7 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from westward.v1 import placement_pb2 as _placement_pb2
 from westward.v1 import timeline_pb2 as _timeline_pb2
+from westward.v1 import why_pb2 as _why_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -34,6 +35,8 @@ class PlacementServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PlacementServiceAsyncStub: ...
     Explain: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ExplainRequest, _placement_pb2.ExplainResponse]
     """Why a job is where it is, or why it waits, as decided in the round that says so."""
+    Why: _grpc.UnaryUnaryMultiCallable[_why_pb2.WhyRequest, _why_pb2.WhyResponse]
+    """The one dominant reason why a job waits or has failed, what would change it, and when it should start."""
     ListPlacements: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ListPlacementsRequest, _placement_pb2.ListPlacementsResponse]
     """Committed placements, and planned ones of pending jobs."""
     ListClusters: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ListClustersRequest, _placement_pb2.ListClustersResponse]
@@ -57,6 +60,8 @@ class PlacementServiceAsyncStub(PlacementServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Explain: _aio.UnaryUnaryMultiCallable[_placement_pb2.ExplainRequest, _placement_pb2.ExplainResponse]  # type: ignore[assignment]
     """Why a job is where it is, or why it waits, as decided in the round that says so."""
+    Why: _aio.UnaryUnaryMultiCallable[_why_pb2.WhyRequest, _why_pb2.WhyResponse]  # type: ignore[assignment]
+    """The one dominant reason why a job waits or has failed, what would change it, and when it should start."""
     ListPlacements: _aio.UnaryUnaryMultiCallable[_placement_pb2.ListPlacementsRequest, _placement_pb2.ListPlacementsResponse]  # type: ignore[assignment]
     """Committed placements, and planned ones of pending jobs."""
     ListClusters: _aio.UnaryUnaryMultiCallable[_placement_pb2.ListClustersRequest, _placement_pb2.ListClustersResponse]  # type: ignore[assignment]
@@ -83,6 +88,14 @@ class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_placement_pb2.ExplainResponse, _abc.Awaitable[_placement_pb2.ExplainResponse]]:
         """Why a job is where it is, or why it waits, as decided in the round that says so."""
+
+    @_abc_1.abstractmethod
+    def Why(
+        self,
+        request: _why_pb2.WhyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_why_pb2.WhyResponse, _abc.Awaitable[_why_pb2.WhyResponse]]:
+        """The one dominant reason why a job waits or has failed, what would change it, and when it should start."""
 
     @_abc_1.abstractmethod
     def ListPlacements(

@@ -167,6 +167,23 @@ async def test_a_planned_start_is_kept_shown_and_given_to_the_next_round(at_work
     assert at_work.loop.explanation(job.id) is None
 
 
+async def test_a_start_tells_what_its_first_plan_had_said(at_work: Desk) -> None:
+    at_work.decide = lambda seen: plan_of(seen, place(seen, seen.jobs[0], in_s=1800))
+    job = await at_work.submit()
+    first_at = at_work.clock.now() + timedelta(seconds=1800)
+    await at_work.loop.round("submit")
+    pass_s(at_work, 900)
+    await at_work.loop.round("tick")
+    assert at_work.loop.planned_start(job.id) != first_at
+    expected = (await at_work.loop.why(await at_work.book.get(job.id))).expected
+    assert expected is not None and expected.first_planned_at == first_at
+    at_work.decide = all_now
+    pass_s(at_work, 60)
+    await at_work.loop.round("tick")
+    stored = await at_work.store.rounds.explanation(job.id, 1)
+    assert stored is not None and stored.first_planned_at == first_at
+
+
 async def test_a_start_tells_why_it_had_waited(at_work: Desk) -> None:
     job = await at_work.submit()
     at_work.decide = nothing
