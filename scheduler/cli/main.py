@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "logs": ("logs", "Print what a job's processes wrote."),
     "cancel": ("cancel", "Cancel jobs, for good."),
     "explain": ("explain", "Say why a job is where it is, or why it waits."),
+    "why": ("why", "Say why a job waits or has failed, and what would change that."),
     "clusters": ("clusters", "List clusters: capacity, price, green supply, latency."),
     "nodes": ("nodes", "List the hosts of the clusters."),
     "node": ("node", "Take a host out of service, empty it, or give it work again."),

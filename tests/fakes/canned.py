@@ -241,7 +241,8 @@ def explanation(job_id: str) -> placement_pb2.Explanation:
             placement_pb2.BindingConstraint(
                 name="capacity/qingyang/A800/2026-11-20T12:00",
                 shadow_price_yuan=3.1,
-                message="A800 at qingyang are all taken from 12:00 to 14:00",
+                message="qingyang/A800 is full from 12:00 CST to 14:00 CST (capacity); one more "
+                "accelerator there would be worth about 3.1 yuan/h.",
             )
         ],
         saving=placement_pb2.Saving(

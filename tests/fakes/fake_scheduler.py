@@ -11,8 +11,15 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from tests.fakes import canned, canned_timeline
-from westward.v1 import job_pb2, job_pb2_grpc, placement_pb2, placement_pb2_grpc, timeline_pb2
+from tests.fakes import canned, canned_timeline, canned_why
+from westward.v1 import (
+    job_pb2,
+    job_pb2_grpc,
+    placement_pb2,
+    placement_pb2_grpc,
+    timeline_pb2,
+    why_pb2,
+)
 
 # A region that no scheduler knows; a spec that names it is refused.
 UNKNOWN_REGION = "atlantis"
@@ -170,7 +177,12 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
     def Explain(
         self, request: placement_pb2.ExplainRequest, context: Any
     ) -> placement_pb2.ExplainResponse:
-        return placement_pb2.ExplainResponse(explanation=canned.explanation(request.job_id))
+        starts = canned_why.starts() if request.slots else None
+        explanation = canned.explanation(request.job_id)
+        return placement_pb2.ExplainResponse(explanation=explanation, starts=starts)
+
+    def Why(self, request: why_pb2.WhyRequest, context: Any) -> why_pb2.WhyResponse:
+        return why_pb2.WhyResponse(why=canned_why.why(request.job_id))
 
     def ListPlacements(
         self, request: placement_pb2.ListPlacementsRequest, context: Any

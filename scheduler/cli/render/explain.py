@@ -6,9 +6,9 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from scheduler.cli.render import common, rounds
+from scheduler.cli.render import common, heat, rounds
 from scheduler.cli.render.noted import Noted, fits
-from westward.v1 import job_pb2, placement_pb2
+from westward.v1 import job_pb2, placement_pb2, why_pb2
 
 _OUTCOMES = {
     placement_pb2.OUTCOME_PLACED: ("placed", "green"),
@@ -17,14 +17,21 @@ _OUTCOMES = {
 }
 
 
-def explanation(told: placement_pb2.Explanation) -> RenderableType:
-    """The verdict, why it had waited, the candidates, what was full, the saving, the round."""
+def explanation(
+    told: placement_pb2.Explanation, starts: why_pb2.Starts | None = None
+) -> RenderableType:
+    """The verdict, why it had waited, the candidates, what every start would cost if asked for,
+    what was full, the saving, the round."""
     parts: list[RenderableType] = [_verdict(told)]
     if told.HasField("waited"):
         parts.append(_waited(told.waited))
+    if told.HasField("first_planned_at"):
+        parts.append(_planned_first(told))
     parts.append(Text())
     if told.candidates:
         parts += [_Candidates(told), Text()]
+    if starts is not None:
+        parts += [heat.Heat(starts), Text()]
     parts += [_constraint(item) for item in told.binding]
     if told.HasField("saving"):
         parts.append(_saving(told.saving))
@@ -146,9 +153,7 @@ def _waited(reason: job_pb2.Reason) -> Text:
 
 
 def _constraint(item: placement_pb2.BindingConstraint) -> Text:
-    said = common.clean(item.message) or common.clean(item.name)
-    worth = f" (worth {common.figure(item.shadow_price_yuan)} yuan a unit)"
-    return Text.assemble(("Full: ", "bold"), said, worth if item.shadow_price_yuan else "")
+    return Text.assemble(("Full: ", "bold"), common.clean(item.message) or common.clean(item.name))
 
 
 def _saving(saving: placement_pb2.Saving) -> Text:
@@ -164,9 +169,15 @@ def _saving(saving: placement_pb2.Saving) -> Text:
     )
 
 
+def _planned_first(told: placement_pb2.Explanation) -> Text:
+    at = f"{common.when(told.first_planned_at)} {common.zone(told.first_planned_at)}"
+    return Text.assemble(("First planned for: ", "bold"), at)
+
+
 def _round(told: placement_pb2.Explanation) -> Text:
+    which = f"Round {told.round_id}" if told.round_id else "Asked again, not a round,"
     return Text(
-        f"Round {told.round_id} at {common.when(told.decided_at, seconds=True)} "
+        f"{which} at {common.when(told.decided_at, seconds=True)} "
         f"{common.zone(told.decided_at)}: {common.figure(told.round_objective_yuan)} yuan over all "
         f"jobs, bound {common.figure(told.round_bound_yuan)}, gap {rounds.gap(told.round_gap)}",
         "dim",

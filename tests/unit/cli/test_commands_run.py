@@ -46,6 +46,8 @@ def watched(job_id: str, *states: job_pb2.JobState.ValueType) -> list[job_pb2.Wa
         (["jobs"], "jobs"),
         (["job", RUNNING.id], "job"),
         (["explain", RUNNING.id], "explanation"),
+        (["explain", RUNNING.id, "--slots", "--now"], "starts"),
+        (["why", RUNNING.id], "why"),
         (["clusters"], "clusters"),
         (["nodes"], "nodes"),
         (["placements"], "placements"),

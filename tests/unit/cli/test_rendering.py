@@ -17,15 +17,16 @@ from scheduler.cli.render import (
     placements,
     rounds,
     timeline,
+    why,
 )
 from scheduler.planner.budget import Budget
 from scheduler.rounds.record import PlanFigures, RecordedRound
-from tests.fakes import canned, canned_timeline
+from tests.fakes import canned, canned_timeline, canned_why
 from tests.scenario.world import World
 from westward.v1 import job_pb2, placement_pb2
 
 Golden = Callable[[str, str], None]
-RUNNING, _, IMPOSSIBLE, FAILED, _ = canned.jobs()
+RUNNING, DEFERRED, IMPOSSIBLE, FAILED, _ = canned.jobs()
 
 SCENES: dict[str, Callable[[], RenderableType]] = {
     "jobs": lambda: jobs.listing(canned.jobs()),
@@ -41,6 +42,12 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "job-failed": lambda: jobs.detail(job_pb2.GetResponse(job=FAILED)),
     "explain": lambda: explain.explanation(canned.explanation(RUNNING.id)),
     "explain-waits": lambda: explain.explanation(canned.waiting_explanation(IMPOSSIBLE.id)),
+    "explain-slots": lambda: explain.explanation(
+        canned.explanation(RUNNING.id), canned_why.starts()
+    ),
+    "why": lambda: why.why(canned_why.why(IMPOSSIBLE.id)),
+    "why-planned": lambda: why.why(canned_why.planned_why(DEFERRED.id)),
+    "why-failed": lambda: why.why(canned_why.failed_why(FAILED)),
     "clusters": lambda: clusters.listing(canned.clusters()),
     "nodes": lambda: nodes.listing(canned.nodes().nodes),
     "placements": lambda: placements.listing(canned.placements().placements),

@@ -12,6 +12,7 @@ from scheduler.domain.transitions import TRANSITIONS, Event
 from tests.unit.repo.tree import ROOT, text
 
 OPERATIONS = text(ROOT / "docs" / "operations.md")
+REASONS = text(ROOT / "docs" / "reasons.md")
 ARCHITECTURE = text(ROOT / "docs" / "architecture.md")
 
 
@@ -24,7 +25,7 @@ def test_the_tables_of_keys_follow_the_loaders(file: Path) -> None:
 
 def test_every_reason_is_explained_in_its_order() -> None:
     section = OPERATIONS.split("\n## Reasons\n")[1].split("\n## ")[0]
-    codes = re.findall(r"^\| `([A-Z_]+)` \|", section, re.MULTILINE)
+    codes = re.findall(r"^\| `([A-Z_]+)` \|", REASONS, re.MULTILINE)
     assert codes == [code.value for code in ReasonCode]
     named = section.split("Failures of the infrastructure (")[1].split(")")[0]
     assert set(re.findall(r"`([A-Z_]+)`", named)) == {code.value for code in INFRASTRUCTURE}
