@@ -164,9 +164,9 @@ def _take_in(fleet: Fleet, snapshot: Snapshot) -> None:
 
 
 @asynccontextmanager
-async def staged(folder: Path, size: str) -> AsyncIterator[Stage]:
+async def staged(folder: Path, recipe: Recipe) -> AsyncIterator[Stage]:
     """A scheduler's parts with an instance's fleet, and no jobs yet."""
-    snapshot = build(Recipe(size=SIZES[size])).snapshot
+    snapshot = build(recipe).snapshot
     clock = PowerClock(1.0, datetime.now(UTC), snapshot.now_at)
     config = SchedulerConfig(
         slot_s=snapshot.slot_s, horizon_slots=snapshot.slots, report_interval_s=3600.0
@@ -205,7 +205,7 @@ def _planner_pid() -> int:
 async def measured(size: str, label: str) -> list[Row]:
     """The first round over all jobs, whole rounds after some have come, quick ones between."""
     with tempfile.TemporaryDirectory(prefix="ww-bench-") as folder:
-        async with staged(Path(folder), size) as stage:
+        async with staged(Path(folder), Recipe(size=SIZES[size])) as stage:
             specs = [job.spec for job in stage.snapshot.jobs]
             await stage.submit(specs)
             new = specs[: int(len(specs) * NEW_SHARE)]
