@@ -90,7 +90,13 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
     try:
         book = JobBook(store, clock)
         await book.load()
-        fleet = Fleet(clock, config.domain_regions(), config.report_interval_s, store.marks.all)
+        fleet = Fleet(
+            clock,
+            config.domain_regions(),
+            config.report_interval_s,
+            store.marks.all,
+            series_trusted_s=config.series_trusted_hours * 3600,
+        )
         streams = Streams()
         leases = await _leases(store, clock, config.lease_ttl_s)
         dispatcher = Dispatcher(book, fleet, leases, streams, clock)

@@ -112,6 +112,7 @@ def _series(name: str, series: node_pb2.Series) -> Series:
         text(series.trouble, 256),
         min(series.measured, len(series.values)),
         series.from_share,
+        series.standing,
     )
 
 
@@ -297,7 +298,7 @@ def series_states(site: Site, clock: Clock) -> Iterator[placement_pb2.SeriesStat
             name=name,
             source=series.source,
             age_s=None if age_s is None else max(0.0, age_s),
-            stale=series.stale(now),
+            stale=series.doubt or series.stale(now),
             measured=since_start_s < series.measured * series.step_s,
             from_share=series.from_share,
         )
