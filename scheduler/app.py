@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
         loop = _planning(planner, config=config, clock=clock, book=book, fleet=fleet, store=store)
         book.on_step(dispatcher.on_step)
         book.on_step(loop.on_step)
-        jobs = JobServicer(book, store, World(fleet, loop, dispatcher, config), clock)
+        jobs = JobServicer(book, store, World(fleet, loop, dispatcher, config, store), clock)
         nodes = NodeServicer(
             config=config,
             clock=clock,
@@ -125,6 +126,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
                 "drain": Drain(book, store.marks.all, clock).watch(),
                 "leadership watch": store.database.keep_leading(),
                 "earlier leases": housekeeping.settle_leases(store, leases),
+                "energy": fleet.meters.keep_always(store.energy),
                 "retention": housekeeping.tidy(store, config.keep, clock),
             }
         )
@@ -247,12 +249,18 @@ class World:
     """What the job servicer may know and ask of the rest."""
 
     def __init__(
-        self, fleet: Fleet, loop: PlanningLoop, dispatcher: Dispatcher, config: SchedulerConfig
+        self,
+        fleet: Fleet,
+        loop: PlanningLoop,
+        dispatcher: Dispatcher,
+        config: SchedulerConfig,
+        store: Store,
     ) -> None:
         self.region_names = fleet.region_names
         self.place_names = fleet.place_names
         self.nodes = fleet.nodes
         self.energy_of = fleet.meters.of
+        self.recall_energy = partial(fleet.meters.recall, store=store.energy)
         self.planned_start = loop.planned_start
         self.waits_because = loop.waits_because
         self.force_retry = dispatcher.force_retry

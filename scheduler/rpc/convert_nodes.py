@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from scheduler.clock import Clock
 from scheduler.dispatch.verdict import Seen
 from scheduler.domain.arrays import Progress
+from scheduler.domain.energy import Energy
 from scheduler.domain.fleet import (
     Link,
     Mark,
@@ -23,7 +24,6 @@ from scheduler.domain.job import AttemptState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import Quantile, Series
 from scheduler.rpc import convert_jobs
-from scheduler.state.energy import Energy
 from scheduler.state.known import Identity, NodeView
 from westward.v1 import job_pb2, node_pb2, placement_pb2
 

@@ -1,13 +1,14 @@
 """Jobs: submitted, listed, watched, cancelled, and their logs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
 import grpc
 
 from scheduler.clock import Clock
+from scheduler.domain.energy import Energy
 from scheduler.domain.job import Job, JobSpec, JobState
 from scheduler.domain.reason import Reason
 from scheduler.domain.validation import Violation
@@ -26,7 +27,6 @@ from scheduler.rpc.convert_jobs import (
 )
 from scheduler.rpc.errors import StatusError, answers, invalid, status_error
 from scheduler.state import arrays, wishes
-from scheduler.state.energy import Energy
 from scheduler.state.ids import is_array_id
 from scheduler.state.jobs import JobBook, KeyConflictError
 from scheduler.store import Store
@@ -57,6 +57,10 @@ class World(Known, Protocol):
 
     def energy_of(self, attempt_id: str, nodes: Collection[str]) -> Energy | None:
         """What an attempt has used, as far as its nodes have metered it."""
+        ...
+
+    async def recall_energy(self, jobs: Iterable[Job]) -> None:
+        """Looks up what is stored of what they have used. Raises StoreError."""
         ...
 
     async def force_retry(self, job_id: str, reason: str, actor: str) -> Job:
@@ -151,6 +155,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         context: grpc.aio.ServicerContext[job_pb2.GetRequest, job_pb2.GetResponse],
     ) -> job_pb2.GetResponse:
         [job, *_] = await arrays.expand(self._book, [request.job_id])
+        await self._world.recall_energy([job])
         events = await self._store.jobs.events(job.id) if request.include_events else []
         return job_pb2.GetResponse(job=self._shown(job), events=map(event_to_pb, events))
 
@@ -171,6 +176,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         size = min(request.page_size or PAGE_DEFAULT, PAGE_MOST)
         # One more than asked for tells whether there is a next page.
         jobs = await self._store.jobs.page(wanted, request.page_token or None, size + 1)
+        await self._world.recall_energy(jobs[:size])
         return job_pb2.ListResponse(
             jobs=map(self._shown, jobs[:size]),
             next_page_token=jobs[size - 1].id if len(jobs) > size else "",
