@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import structlog
 from google.protobuf.message import Message
 
-from agents import wire
+from agents import sickfile, wire
 from agents.collectors.base import Span
 from agents.collectors.meter import told_kwh
 from agents.collectors.notices import tell
@@ -102,9 +102,12 @@ class Reporter:
             self.rejected = rejected
 
     async def _tell_of_sick(self) -> None:
-        """Tells every attempt once of an accelerator of its own that was withdrawn."""
+        """Tells every attempt once of an accelerator of its own that was withdrawn, and those to
+        come of all that are."""
         readings = self._readings
-        sick = {one.id: one.reason for one in readings.sick()}
+        found = readings.sick()
+        await asyncio.to_thread(sickfile.write, readings.attempts_dir.parent, found)
+        sick = {one.id: one.reason for one in found}
         told = set()
         for device_id, reason in sick.items():
             for attempt_id in readings.meter.holders(device_id):

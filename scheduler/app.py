@@ -74,6 +74,16 @@ def _clock(config: SchedulerConfig) -> Clock:
     return PowerClock(config.clock.speedup, now, (config.clock.starts_at or now).astimezone(UTC))
 
 
+def _fleet(config: SchedulerConfig, clock: Clock, store: Store) -> Fleet:
+    return Fleet(
+        clock,
+        config.domain_regions(),
+        config.report_interval_s,
+        store.marks.all,
+        series_trusted_s=config.series_trusted_hours * 3600,
+    )
+
+
 @asynccontextmanager
 async def running(config: SchedulerConfig) -> AsyncIterator[str]:
     """A whole scheduler, until the context ends; yields the host:port it serves on.
@@ -91,14 +101,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
     try:
         book = JobBook(store, clock)
         await book.load()
-        fleet = Fleet(
-            clock,
-            config.domain_regions(),
-            config.report_interval_s,
-            store.marks.all,
-            series_trusted_s=config.series_trusted_hours * 3600,
-        )
-        streams = Streams()
+        fleet, streams = _fleet(config, clock, store), Streams()
         leases = await _leases(store, clock, config.lease_ttl_s)
         dispatcher = Dispatcher(book, fleet, leases, streams, clock)
         loop = _planning(planner, config=config, clock=clock, book=book, fleet=fleet, store=store)
