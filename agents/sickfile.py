@@ -11,18 +11,15 @@ NAME = "sick.json"
 
 
 def write(node_dir: Path, sick: Iterable[Sick]) -> None:
-    """Replaces the file where it says something else.
+    """Puts the file in the place of the last one, whole.
 
     Raises:
         OSError: it cannot be written.
     """
     told = json.dumps([[one.index, one.id, one.reason] for one in sick])
-    file = node_dir / NAME
-    if file.exists() and file.read_text(encoding="utf-8") == told:
-        return
-    draft = file.with_suffix(".part")
+    draft = node_dir / f"{NAME}.part"
     draft.write_text(told, encoding="utf-8")
-    draft.rename(file)
+    draft.rename(node_dir / NAME)
 
 
 def read(node_dir: Path) -> list[Sick]:
