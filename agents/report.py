@@ -23,7 +23,8 @@ log = structlog.get_logger()
 # Reports without an acknowledgement that are remembered.
 REMEMBERED_REPORTS = 16
 JITTER = 0.2
-ALONE_S = 5.0
+# How often it is looked whether there is anything to go on with, before a first stream.
+ALONE_S = 1.0
 REACH_LEAST_S = 2 * 86400.0
 # Where slots are seconds long, two days of them would be a message of megabytes.
 STEPS_MOST = 2880
