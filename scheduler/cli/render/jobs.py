@@ -159,8 +159,12 @@ def _energy(job: job_pb2.Job) -> str:
     if not metered:
         return ""
     estimated_kwh = sum(attempt.estimated_kwh for attempt in metered)
-    told = f"{sum(attempt.used_kwh for attempt in metered):.4g} kWh before PUE"
-    return f"{told}, {estimated_kwh:.4g} of it estimated" if estimated_kwh else f"{told}, metered"
+    used_kwh = sum(attempt.used_kwh for attempt in metered)
+    told = f"{used_kwh:.4g} kWh before PUE"
+    if estimated_kwh:
+        return f"{told}, {estimated_kwh:.4g} of it estimated"
+    # Of nothing nobody knows how it would have been read.
+    return f"{told}, metered" if used_kwh else told
 
 
 def _kwh(attempt: job_pb2.Attempt) -> str:
