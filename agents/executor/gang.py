@@ -85,12 +85,13 @@ class Gang:
 
     def arrived(self, rank: int, leash: asyncio.StreamWriter, host: str, port: int) -> None:
         """A worker's task runs and waits. The last one to arrive sets all of them going, so that
-        no process of a gang starts before every one of them can."""
+        no process of a gang starts before every one can. One that cannot has no port; its
+        ending is the next that it tells."""
         worker = self.ranks[rank]
         worker.leash, worker.host, worker.port = leash, host, port
         if self.ending_it:
             worker.tell({"kind": "stop", "grace_s": 0.0})
-        elif all(other.leash is not None for other in self.ranks):
+        elif all(other.leash is not None and other.port for other in self.ranks):
             first = self.ranks[0]
             for other in self.ranks:
                 other.tell({"kind": "go", "master_host": first.host, "master_port": first.port})

@@ -41,7 +41,6 @@ async def executor(ray_cluster: LocalCluster, data_dir: Path) -> AsyncIterator[R
     await executor.open()
     for node_id in (NODE, SECOND_NODE):
         (data_dir / node_id).mkdir(exist_ok=True)
-        sickfile.write(data_dir / node_id, SICK)
     yield executor
     await executor.close()
 
@@ -54,11 +53,13 @@ def telling(node_id: str) -> Assignment:
 async def test_an_attempt_never_runs_on_it_and_the_next_get_others(
     executor: RayExecutor, data_dir: Path
 ) -> None:
-    first = telling(NODE)
-    seen = await run(executor, first)
+    sickfile.write(data_dir / NODE, SICK)
+    gang = an_assignment("touch", str(data_dir / "ran"), nodes=(SECOND_NODE, NODE), gpus=1)
+    seen = await run(executor, gang)
     assert (seen.state, seen.exit_code, seen.started_at_s) == (AttemptState.FAILED, None, None)
     assert seen.reason is not None and seen.reason.code is ReasonCode.ACCELERATOR_SICK
-    assert seen.reason.message == f"worker 0 on {NODE} was given a sick accelerator (GPU-0: XID 79)"
+    assert seen.reason.message == f"worker 1 on {NODE} was given a sick accelerator (GPU-0: XID 79)"
+    assert not (data_dir / "ran").exists(), "the other worker's accelerator was well"
 
     others = [telling(NODE) for _ in range(GPUS - 1)]
     for assignment in others:
@@ -76,6 +77,7 @@ async def test_an_attempt_never_runs_on_it_and_the_next_get_others(
 
 
 async def test_a_driver_gets_no_bundle_with_it(executor: RayExecutor, data_dir: Path) -> None:
+    sickfile.write(data_dir / SECOND_NODE, SICK)
     refused = await run(executor, a_driver("sick-1", "true", gpus=1))
     assert refused.reason is not None and refused.reason.code is ReasonCode.ACCELERATOR_SICK
     after = await run(executor, a_driver("sick-2", "true", gpus=1))
