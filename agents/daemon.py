@@ -107,6 +107,7 @@ async def _run(config: AgentConfig, executor_factory: ExecutorFactory) -> None:
             group.create_task(orphans.watch(attempts_dir))
             group.create_task(readings.meter.run())
             group.create_task(status.run())
+            group.create_task(reporter.watch_alone())
             if attempts is not None:
                 group.create_task(attempts.run())
     finally:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import structlog
 from google.protobuf.message import Message
 
-from agents import wire
+from agents import sickfile, wire
+from agents.collectors.accelerators import Sick
 from agents.collectors.base import Span
 from agents.collectors.meter import told_kwh
 from agents.collectors.notices import tell
@@ -22,6 +23,8 @@ log = structlog.get_logger()
 # Reports without an acknowledgement that are remembered.
 REMEMBERED_REPORTS = 16
 JITTER = 0.2
+# How often it is looked whether there is anything to go on with, before a first stream.
+ALONE_S = 1.0
 REACH_LEAST_S = 2 * 86400.0
 # Where slots are seconds long, two days of them would be a message of megabytes.
 STEPS_MOST = 2880
@@ -71,26 +74,48 @@ class Reporter:
         self._ledger = Ledger()
         # What the scheduler has not believed: field, value and reason.
         self.rejected: set[tuple[str, str, str]] = set()
+        # Of the last stream, while there is none.
+        self._terms: wire.Terms | None = None
+        self._connected = False
+        # What the file says; None before this daemon has written it.
+        self._written: tuple[Sick, ...] | None = None
         # Accelerators and attempts that were told of them.
         self._told_of: set[tuple[str, str]] = set()
 
     async def run(self, session: Session, terms: wire.Terms) -> None:
         """Reports until cancelled, every interval with jitter, and at once on new round trips."""
         self._ledger = Ledger()
+        self._terms, self._connected = terms, True
         if self._prober is not None:
             self._prober.probe(terms.gateways)
+        try:
+            while True:
+                if self._prober is not None:
+                    self._prober.news.clear()
+                await self._read(terms)
+                changed = self._ledger.changed(self._parts())
+                seq = await session.send(report=_assembled(changed))
+                self._ledger.sent(seq, changed)
+                await self._pause(terms.report_interval_s)
+        finally:
+            self._connected = False
+
+    async def watch_alone(self) -> None:
+        """Goes on reading while the scheduler is away, until cancelled: attempts go on too, and
+        what falls sick under them must be known."""
         while True:
-            if self._prober is not None:
-                self._prober.news.clear()
-            await self._readings.refresh(_span(terms))
-            try:
-                await self._tell_of_sick()
-            except Exception as error:
-                log.error("sick_not_told", error=repr(error))
-            changed = self._ledger.changed(self._parts())
-            seq = await session.send(report=_assembled(changed))
-            self._ledger.sent(seq, changed)
-            await self._pause(terms.report_interval_s)
+            # Nothing is told meanwhile; how often it is looked is as with a scheduler.
+            await asyncio.sleep(self._terms.report_interval_s if self._terms else ALONE_S)
+            if self._terms is not None and not self._connected:
+                await self._read(self._terms)
+
+    async def _read(self, terms: wire.Terms) -> None:
+        await self._readings.refresh(_span(terms))
+        try:
+            await self._tell_of_sick()
+        except Exception as error:
+            # A full disk, as a rule: the report is worth more than the word to an attempt.
+            log.error("sick_not_told", error=repr(error))
 
     async def on_ack(self, session: Session, message: node_pb2.ConnectResponse) -> None:
         """Takes an acknowledgement; what was not believed is logged once."""
@@ -102,9 +127,14 @@ class Reporter:
             self.rejected = rejected
 
     async def _tell_of_sick(self) -> None:
-        """Tells every attempt once of an accelerator of its own that was withdrawn."""
+        """Tells every attempt once of an accelerator of its own that was withdrawn, and those to
+        come of all that are."""
         readings = self._readings
-        sick = {one.id: one.reason for one in readings.sick()}
+        found = readings.sick()
+        if found != self._written:
+            await asyncio.to_thread(sickfile.write, readings.attempts_dir.parent, found)
+            self._written = found
+        sick = {one.id: one.reason for one in found}
         told = set()
         for device_id, reason in sick.items():
             for attempt_id in readings.meter.holders(device_id):

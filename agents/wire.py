@@ -157,6 +157,7 @@ def series(values: Series) -> node_pb2.Series:
         trouble=values.trouble[:TROUBLE_CHARS],
         measured=values.measured,
         from_share=values.from_share,
+        standing=values.standing,
     )
     message.start_at.FromDatetime(values.start_at)
     if values.read_at is not None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from policies.base import Policy, Rows, StageRows, StartFilter
 from policies.deadline import last_slots
-from policies.scene import TOLERANCE, Floats, Ints, Pairs, Scene, window
+from policies.scene import TOLERANCE, Floats, Ints, Pairs, Scene, SiteView, window
 from scheduler.domain.reason import ReasonCode
 
 # A site's PUE varies by less than this over a run; where it does not, its forecast says by what.
@@ -60,8 +60,15 @@ def _why(scene: Scene, klass: int, pool: int, slot: int) -> str:
     return (
         f"{share * load_kw:.2f} kW > {left_kw:.2f} kW: a green share of "
         f"{share:.0%} of {load_kw:.2f} kW is more than what is left of the "
-        f"{view.green_kw[slot]:.2f} kW of green supply at {scene.clock(slot * scene.slot_s)}."
+        f"{view.green_kw[slot]:.2f} kW of green supply at {scene.clock(slot * scene.slot_s)}"
+        f"{_doubt(view)}."
     )
+
+
+def _doubt(view: SiteView) -> str:
+    """Why supply that a source once told counts as none."""
+    doubt = view.site.green_supply_kw.doubt
+    return f" ({doubt})" if doubt else ""
 
 
 def _rows(scene: Scene) -> tuple[Rows, ...]:
@@ -152,8 +159,9 @@ def _why_by_run(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
     worst = slot + int(left_kw.argmin())
     return (
         f"{kw[n]:.2f} kW > {left_kw.min():.2f} kW left of the {view.green_kw[worst]:.2f} kW of "
-        f"green supply at {scene.clock(worst * scene.slot_s)}: to be green to {share:.0%} in all, "
-        f"the run takes green energy alone for its first {length_s[n] / 60:.0f} min."
+        f"green supply at {scene.clock(worst * scene.slot_s)}{_doubt(view)}: to be "
+        f"green to {share:.0%} in all, the run takes green energy alone for its first "
+        f"{length_s[n] / 60:.0f} min."
     )
 
 

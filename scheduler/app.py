@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,16 @@ def _clock(config: SchedulerConfig) -> Clock:
     return PowerClock(config.clock.speedup, now, (config.clock.starts_at or now).astimezone(UTC))
 
 
+def _fleet(config: SchedulerConfig, clock: Clock, store: Store) -> Fleet:
+    return Fleet(
+        clock,
+        config.domain_regions(),
+        config.report_interval_s,
+        store.marks.all,
+        series_trusted_s=config.series_trusted_hours * 3600,
+    )
+
+
 @asynccontextmanager
 async def running(config: SchedulerConfig) -> AsyncIterator[str]:
     """A whole scheduler, until the context ends; yields the host:port it serves on.
@@ -90,14 +101,13 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
     try:
         book = JobBook(store, clock)
         await book.load()
-        fleet = Fleet(clock, config.domain_regions(), config.report_interval_s, store.marks.all)
-        streams = Streams()
+        fleet, streams = _fleet(config, clock, store), Streams()
         leases = await _leases(store, clock, config.lease_ttl_s)
         dispatcher = Dispatcher(book, fleet, leases, streams, clock)
         loop = _planning(planner, config=config, clock=clock, book=book, fleet=fleet, store=store)
         book.on_step(dispatcher.on_step)
         book.on_step(loop.on_step)
-        jobs = JobServicer(book, store, World(fleet, loop, dispatcher, config), clock)
+        jobs = JobServicer(book, store, World(fleet, loop, dispatcher, config, store), clock)
         nodes = NodeServicer(
             config=config,
             clock=clock,
@@ -119,6 +129,7 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
                 "drain": Drain(book, store.marks.all, clock).watch(),
                 "leadership watch": store.database.keep_leading(),
                 "earlier leases": housekeeping.settle_leases(store, leases),
+                "energy": fleet.meters.keep_always(store.energy),
                 "retention": housekeeping.tidy(store, config.keep, clock),
             }
         )
@@ -241,12 +252,18 @@ class World:
     """What the job servicer may know and ask of the rest."""
 
     def __init__(
-        self, fleet: Fleet, loop: PlanningLoop, dispatcher: Dispatcher, config: SchedulerConfig
+        self,
+        fleet: Fleet,
+        loop: PlanningLoop,
+        dispatcher: Dispatcher,
+        config: SchedulerConfig,
+        store: Store,
     ) -> None:
         self.region_names = fleet.region_names
         self.place_names = fleet.place_names
         self.nodes = fleet.nodes
         self.energy_of = fleet.meters.of
+        self.recall_energy = partial(fleet.meters.recall, store=store.energy)
         self.planned_start = loop.planned_start
         self.waits_because = loop.waits_because
         self.force_retry = dispatcher.force_retry

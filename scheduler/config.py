@@ -105,6 +105,11 @@ class SchedulerConfig(BaseSettings):
     lease_ttl_s: Annotated[float, Field(ge=LEASE_TTL_MIN_S, allow_inf_nan=False)] = Field(
         default=30.0, description="how long an attempt lives unheard, real time; at least 15"
     )
+    series_trusted_hours: Positive = Field(
+        default=36.0,
+        description="of prices, green supply, PUE and carbon that a source has not told anew for "
+        "longer, real time, green supply counts as none and the others are marked as old",
+    )
     policies: Path | None = Field(
         default=None,
         description="policy file: weights, clusters, tenants, maintenance; a change counts from "

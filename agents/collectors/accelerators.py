@@ -166,7 +166,7 @@ def facts_of(devices: Sequence[Device], keys: Accelerators) -> AcceleratorFacts:
 def job_name(told: str) -> str:
     """What jobs call a model: where the table knows it, without maker, form and memory."""
     row = model_of(told)
-    return (row.name if row is not None else "") or told.removeprefix("NVIDIA ")
+    return row.name if row is not None else told.removeprefix("NVIDIA ")
 
 
 def withdrawn(facts: AcceleratorFacts, why: str) -> AcceleratorFacts:

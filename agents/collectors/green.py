@@ -67,11 +67,14 @@ def _of_load(share: Series, load: Series) -> Series:
         pairs = zip(values, load.values, strict=True)
         return tuple(round(of * load_kw, 3) for of, load_kw in pairs)
 
+    ageing = [one for one in (share, load) if not one.standing]
     return replace(
         share,
         values=kw(share.values),
         quantiles=tuple(Quantile(one.q, kw(one.values)) for one in share.quantiles),
         source=f"{share.source} × load {load.source}",
+        read_at=min((s.read_at for s in ageing if s.read_at is not None), default=share.read_at),
         trouble=share.trouble or load.trouble,
         from_share=True,
+        standing=not ageing,
     )

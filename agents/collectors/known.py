@@ -74,6 +74,7 @@ def project(known: Known, span: Span, beyond: Beyond) -> Series:
         read_at=known.read_at,
         trouble=known.trouble,
         measured=int(known.measured),
+        standing=known.first is None,
     )
 
 

@@ -75,7 +75,8 @@ class TariffTable:
             values.append(round(self._flat_yuan_per_kwh * by_day[day][local.hour], 6))
         read_at = datetime.fromtimestamp(int(self._table.stat().st_mtime), UTC)
         source = f"tariff table {self._table.name}"
-        return Series(span.start_at, span.step_s, tuple(values), source, read_at=read_at)
+        told = tuple(values)
+        return Series(span.start_at, span.step_s, told, source, read_at=read_at, standing=True)
 
     def _of_day(self, editions: dict[date, _Edition], day: date) -> Hours:
         in_force = max((start for start in editions if start <= day), default=min(editions))

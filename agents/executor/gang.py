@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -54,7 +55,8 @@ class Rank:
 class Gang:
     """Conducts one attempt: all workers or none, and released as a whole.
 
-    ``publish`` is called with every change. Leashes come in through ``arrived``, ``news`` and
+    ``publish`` is called with every change, ``seek_sick`` with a node that gave a sick accelerator
+    and its folder. Leashes come in through ``arrived``, ``news`` and
     ``dropped``; ``stop`` may be called at any time.
     """
 
@@ -62,6 +64,7 @@ class Gang:
     leash_at: LeashAddress
     start_timeout_s: float
     publish: Callable[[Observation], None]
+    seek_sick: Callable[[str, Path], None]
     ranks: list[Rank] = field(init=False)
     book: TaskBook | None = field(init=False)
     failure: Ending | None = None
@@ -82,12 +85,13 @@ class Gang:
 
     def arrived(self, rank: int, leash: asyncio.StreamWriter, host: str, port: int) -> None:
         """A worker's task runs and waits. The last one to arrive sets all of them going, so that
-        no process of a gang starts before every one of them can."""
+        no process of a gang starts before every one can. One that cannot has no port; its
+        ending is the next that it tells."""
         worker = self.ranks[rank]
         worker.leash, worker.host, worker.port = leash, host, port
         if self.ending_it:
             worker.tell({"kind": "stop", "grace_s": 0.0})
-        elif all(other.leash is not None for other in self.ranks):
+        elif all(other.leash is not None and other.port for other in self.ranks):
             first = self.ranks[0]
             for other in self.ranks:
                 other.tell({"kind": "go", "master_host": first.host, "master_port": first.port})
@@ -205,6 +209,10 @@ class Gang:
 
     def _ended(self, rank: int, ending: Ending) -> None:
         self.ranks[rank].ending = ending
+        if ending.code is ReasonCode.ACCELERATOR_SICK:
+            # While the gang still holds what is sick: whoever asks first then gets it.
+            node_id = self.order.nodes[rank]
+            self.seek_sick(node_id, self.order.folder(node_id).parent.parent)
         if ending.code is not ReasonCode.OK:
             self._fail(ending)
         self.changed.set()

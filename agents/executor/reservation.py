@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -21,8 +22,10 @@ from ray.dashboard.modules.job.common import (
 from ray.exceptions import RayError
 from ray.experimental import internal_kv
 from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from agents.executor import bundles, wire
+from agents.executor.sick import look
 from agents.executor.wire import NODE_LABEL, Order
 from agents.executor.worker import LeashAddress, end_processes
 from agents.waiting import wait
@@ -81,9 +84,14 @@ class Reservation:
 class Reservations:
     """All of one cluster, by attempt id, until forgotten. ``spawn`` keeps a task alive."""
 
-    def __init__(self, spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
+    def __init__(
+        self,
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        seek_sick: Callable[[str, Path], None],
+    ) -> None:
         self._held: dict[str, Reservation] = {}
         self._spawn = spawn
+        self._seek_sick = seek_sick
 
     async def recover(self) -> None:
         """Ends what an earlier site actor of this cluster held: nobody holds its lease now, and
@@ -112,6 +120,14 @@ class Reservations:
             if held.leash is not None:
                 return Reserved()
             if await asyncio.to_thread(held.group.wait, 0):
+                try:
+                    sick = await self._sick(order, held.group)
+                except RayError:
+                    # The bundles are lost again, or given back: the next look tells.
+                    await asyncio.sleep(POLL_S)
+                    continue
+                if sick is not None:
+                    return Reserved(refusal=sick)
                 return Reserved(held.group.id.hex(), replace(leash_at, secret=held.secret))
             if time.monotonic() > gives_up_at:
                 told = f"{len(order.nodes)} workers were not reserved within {start_timeout_s:g} s"
@@ -119,6 +135,30 @@ class Reservations:
                 return Reserved(refusal=Reason(ReasonCode.RAY_ERROR, why))
             await asyncio.sleep(POLL_S)
         return Reserved(refusal=held.over)
+
+    async def _sick(self, order: Order, group: PlacementGroup) -> Reason | None:
+        """Why a driver must not run in its bundles; None when all accelerators in them are well.
+
+        Raises:
+            RayError: a bundle was lost meanwhile.
+        """
+        if not order.gpus:
+            return None
+        dirs = [order.folder(node_id).parent.parent for node_id in order.nodes]
+        looks = [
+            look.options(
+                num_gpus=order.gpus,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
+                    group, placement_group_bundle_index=rank
+                ),
+            ).remote(dirs[rank], f"worker {rank} on {node_id}")
+            for rank, node_id in enumerate(order.nodes)
+        ]
+        found: list[Reason | None] = await asyncio.gather(*looks)
+        for node_id, node_dir, why in zip(order.nodes, dirs, found, strict=True):
+            if why is not None:
+                self._seek_sick(node_id, node_dir)
+        return next(filter(None, found), None)
 
     async def attend(
         self, hello: wire.Message, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

@@ -7,6 +7,7 @@ of all workers break and their processes end with it.
 import asyncio
 import os
 import secrets
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,6 +18,7 @@ from agents.executor.gang import Gang, observation_at
 from agents.executor.launch import Ending
 from agents.executor.probe import reachable
 from agents.executor.reservation import Released, Reservations, Reserved
+from agents.executor.sick import SickHolds
 from agents.executor.wire import PROTOCOL, Order
 from agents.executor.worker import LeashAddress
 from agents.lease import Lease, lease_clock_s
@@ -49,7 +51,8 @@ class Site:
         self._changed = asyncio.Condition()
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._drivers = Reservations(self._spawn)
+        self._sick = SickHolds()
+        self._drivers = Reservations(self._spawn, self._seek_sick)
 
     async def open(self) -> dict[str, Any]:
         """Starts listening, once; returns who this actor is. Another id is another table."""
@@ -80,7 +83,7 @@ class Site:
             return
         if self._leash_at is None:
             raise RuntimeError("the site actor was not opened")
-        gang = Gang(order, self._leash_at, start_timeout_s, self._publish)
+        gang = Gang(order, self._leash_at, start_timeout_s, self._publish, self._seek_sick)
         self._gangs[order.attempt_id] = gang
         if self._lease_over(gang):
             over = Ending(LEASE_OVER.code, "its lease was over before it could start")
@@ -146,6 +149,9 @@ class Site:
             now_s = lease_clock_s()
             if self._lease is not None and not self._lease.held(now_s):
                 self._drivers.stop_leased(self._lease.grace_s(now_s), LEASE_OVER)
+
+    def _seek_sick(self, node_id: str, node_dir: Path) -> None:
+        self._spawn(asyncio.to_thread(self._sick.seek, node_id, node_dir))
 
     def _ended(self, attempt_id: str) -> bool:
         observation = self._observations.get(attempt_id)

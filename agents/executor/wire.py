@@ -17,7 +17,7 @@ Message = dict[str, Any]
 
 # Of what a bridge and a site actor, or a site actor and its workers, say to each other. It grows
 # when one of before would misunderstand: a site actor outlives the agent, and its update too.
-PROTOCOL = 2
+PROTOCOL = 3
 
 # The label that a Ray node must be started with; its value is the node's id.
 NODE_LABEL = "westward-node"

@@ -28,6 +28,7 @@ from agents.executor.launch import (
     launch,
     prepare,
 )
+from agents.executor.sick import refusal
 from agents.executor.task_loop import run_tasks
 from agents.executor.wire import Order
 from scheduler.domain.reason import ReasonCode
@@ -89,6 +90,7 @@ def run_worker(order: Order, rank: int, leash_at: LeashAddress, working_dir: byt
     with leash.connection, held(folder, rank):
         hello = {"attempt_id": order.attempt_id, "rank": rank, "secret": leash_at.secret}
         try:
+            _refuse_sick(order, rank, folder)
             prepare(folder, rank, working_dir)
             leash.tell({"kind": "ready", **hello, "host": host, "port": free_port(host)})
             ending = _run(order, rank, leash, folder)
@@ -100,6 +102,13 @@ def run_worker(order: Order, rank: int, leash_at: LeashAddress, working_dir: byt
         with suppress(OSError):
             finish(folder, rank, ending)
         leash.tell({"kind": "ended", **asdict(ending)})
+
+
+def _refuse_sick(order: Order, rank: int, folder: Path) -> None:
+    """Raises LaunchError."""
+    where = f"worker {rank} on {order.nodes[rank]}"
+    if order.gpus and (why := refusal(folder.parent.parent, where)) is not None:
+        raise LaunchError(why.code, why.message)
 
 
 def _run(order: Order, rank: int, leash: Leash, folder: Path) -> Ending:

@@ -9,9 +9,11 @@ import asyncio
 import json
 import random
 import resource
+import tempfile
 import time
 import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 
@@ -132,9 +134,19 @@ async def tell(count: Count) -> None:
 async def run(address: str, agents: int, first: int, spread_s: float) -> None:
     """All agents, started over ``spread_s``, until the process is ended."""
     count = Count()
-    config = AgentConfig(
-        node_id="herd", cluster="herd", scheduler=SchedulerAddress(address=address)
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        # One for all: what a daemon writes there it writes when it starts.
+        config = AgentConfig(
+            node_id="herd",
+            cluster="herd",
+            scheduler=SchedulerAddress(address=address),
+            data_dir=Path(folder),
+        )
+        config.node_dir.mkdir()
+        await _all(config, agents, first, spread_s, count)
+
+
+async def _all(config: AgentConfig, agents: int, first: int, spread_s: float, count: Count) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(tell(count))
         for number in range(first, first + agents):

@@ -1,5 +1,8 @@
 """A client from the settings, and jobs by what people call them."""
 
+import getpass
+import os
+import socket
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -17,7 +20,16 @@ def connect() -> Client:
     """The client that the settings describe."""
     chosen = settings.load()
     token = chosen.token.get_secret_value() if chosen.token else None
-    return Client(chosen.address, token=token, tls_ca=chosen.tls_ca)
+    return Client(chosen.address, token=token, tls_ca=chosen.tls_ca, actor=_actor())
+
+
+def _actor() -> str:
+    """Who says so on this machine: people look for it, nothing rests on it."""
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError):
+        # A container's user may have no name.
+        return f"{os.getuid()}@{socket.gethostname()}"
 
 
 def connect_async() -> AsyncClient:

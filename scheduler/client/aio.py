@@ -48,10 +48,15 @@ class AsyncClient:
     """
 
     def __init__(
-        self, address: str, *, token: str | None = None, tls_ca: Path | None = None
+        self,
+        address: str,
+        *,
+        token: str | None = None,
+        tls_ca: Path | None = None,
+        actor: str | None = None,
     ) -> None:
         self.address = address
-        self._metadata = channel.metadata(token)
+        self._metadata = channel.metadata(token, actor)
         trust = channel.credentials(tls_ca)
         self._channel = (
             grpc.aio.secure_channel(address, trust, options=channel.OPTIONS)

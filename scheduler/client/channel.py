@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import grpc
 
@@ -56,6 +57,9 @@ def credentials(tls_ca: Path | None) -> grpc.ChannelCredentials | None:
         raise ValueError(f"tls_ca {tls_ca} cannot be read: {error.strerror}") from error
 
 
-def metadata(token: str | None) -> tuple[tuple[str, str], ...]:
-    """What every call carries."""
-    return (("authorization", f"Bearer {token}"),) if token else ()
+def metadata(token: str | None, actor: str | None) -> tuple[tuple[str, str], ...]:
+    """What every call carries. Headers are ASCII: names in other letters are percent-encoded."""
+    told = [("authorization", f"Bearer {token}")] if token else []
+    if actor:
+        told.append(("westward-actor", quote(actor, safe="@._-+ ")))
+    return tuple(told)

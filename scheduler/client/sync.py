@@ -50,13 +50,19 @@ class Client:
         address: ``host:port``.
         token: sent with every call.
         tls_ca: PEM file of the authorities to trust; None speaks plain text.
+        actor: who asks, as jobs' events and nodes' marks are to tell it; nobody checks it.
     """
 
     def __init__(
-        self, address: str, *, token: str | None = None, tls_ca: Path | None = None
+        self,
+        address: str,
+        *,
+        token: str | None = None,
+        tls_ca: Path | None = None,
+        actor: str | None = None,
     ) -> None:
         self.address = address
-        self._metadata = channel.metadata(token)
+        self._metadata = channel.metadata(token, actor)
         trust = channel.credentials(tls_ca)
         self._channel = (
             grpc.secure_channel(address, trust, options=channel.OPTIONS)

@@ -45,6 +45,7 @@ class ReasonCode(StrEnum):
     WORKER_LOST = "WORKER_LOST"  # Ray or the node took a worker away
     RAY_LOST = "RAY_LOST"  # the cluster's Ray head went away
     RAY_ERROR = "RAY_ERROR"  # Ray refused or failed to start the attempt
+    ACCELERATOR_SICK = "ACCELERATOR_SICK"  # Ray gave the attempt one that must not be used
     LEASE_EXPIRED = "LEASE_EXPIRED"  # the cluster stayed silent past the attempt's lease
     UNREACHABLE = "UNREACHABLE"  # the cluster is silent; the lease still runs
     CANCELLED = "CANCELLED"
@@ -75,5 +76,6 @@ INFRASTRUCTURE = frozenset(
         ReasonCode.RAY_ERROR,
         ReasonCode.LEASE_EXPIRED,
         ReasonCode.WORKING_DIR,
+        ReasonCode.ACCELERATOR_SICK,
     }
 )

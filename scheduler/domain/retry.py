@@ -10,6 +10,8 @@ BACKOFF_FIRST_S = 2.0
 BACKOFF_MOST_S = 120.0
 # Not retried: the next attempt would fail in the same way.
 HOPELESS = frozenset({ReasonCode.COMMAND_NOT_FOUND, ReasonCode.TASKS_FAILED})
+# Attempts that ended so never ran: they do not count against the job.
+UNCOUNTED = frozenset({ReasonCode.ACCELERATOR_SICK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class RetryDecision:
 
 def decide(job: Job, failure: Reason) -> RetryDecision:
     """Decides after the newest attempt failed with ``failure``. Attempts that were preempted,
-    moved or suspended do not count against the job.
+    moved or suspended do not count against the job, nor do those that never ran because they were
+    given a sick accelerator.
 
     Back-off doubles from 2 s to 120 s, with jitter of ±25 % drawn from the attempt's id, so that
     a decision can be repeated; failures of the infrastructure go without it the first time.
@@ -36,7 +39,8 @@ def decide(job: Job, failure: Reason) -> RetryDecision:
         for attempt in job.attempts[:-1]
     )
     failures = number - stopped
-    most = job.spec.max_attempts + stopped
+    reasons = [failure, *(a.reason for a in job.attempts[:-1] if a.reason is not None)]
+    most = job.spec.max_attempts + stopped + sum(one.code in UNCOUNTED for one in reasons)
     if failure.code in HOPELESS:
         text = f"attempt {number} failed: {failure.message}; it would fail again"
         return RetryDecision(False, 0.0, Reason(failure.code, text))

@@ -20,7 +20,9 @@ class Series:
     A forecast may tell how sure it is: ``quantiles``, ascending, each as long as ``values``, which
     are its median. The first ``measured`` values were measured; ``from_share`` says that they were
     worked out from a share and a load. ``read_at`` is when the source told them, in real time
-    (None: nothing that ages), and ``trouble`` why it tells no newer ones.
+    (None: not known), and ``trouble`` why it tells no newer ones. What is ``standing``, as a tariff
+    table or a typical day, holds until it is replaced, however old. ``doubt`` is why the scheduler
+    takes the values for old, for people; empty while it trusts them.
     """
 
     start_at: datetime
@@ -32,6 +34,8 @@ class Series:
     trouble: str = ""
     measured: int = 0
     from_share: bool = False
+    standing: bool = False
+    doubt: str = ""
 
     def stale(self, now: datetime) -> str:
         """Why the series no longer tells of the present (``now`` in its own clock), for people;

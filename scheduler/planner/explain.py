@@ -14,6 +14,7 @@ from scheduler.planner.block import Block
 from scheduler.planner.brief import CODES, Briefly
 from scheduler.planner.candidates import PRECEDENCE
 from scheduler.planner.decision import Decision
+from scheduler.planner.doubts import with_doubts
 from scheduler.planner.kernels.distinct import distinct
 from scheduler.planner.ledger import Energy
 from scheduler.planner.placements import spans_of
@@ -182,6 +183,8 @@ class _Teller:
             rest = [o for o in offers.values() if o is not chosen]
             reason = self._why_here(chosen, rest) if now else self._why_later(chosen, yuan, excess)
             reason = self._with_runs(reason, chosen, float(yuan.min(initial=np.inf)))
+            pool = int(model.candidates.pairs.pool[chosen.choice.pair])
+            reason = with_doubts(reason, model.scene.site_of(pool))
         binding = binding_rows(
             model,
             self._residual,

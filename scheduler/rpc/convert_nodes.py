@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from scheduler.clock import Clock
 from scheduler.dispatch.verdict import Seen
 from scheduler.domain.arrays import Progress
+from scheduler.domain.energy import Energy
 from scheduler.domain.fleet import (
     Link,
     Mark,
@@ -23,7 +24,6 @@ from scheduler.domain.job import AttemptState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.series import Quantile, Series
 from scheduler.rpc import convert_jobs
-from scheduler.state.energy import Energy
 from scheduler.state.known import Identity, NodeView
 from westward.v1 import job_pb2, node_pb2, placement_pb2
 
@@ -112,6 +112,7 @@ def _series(name: str, series: node_pb2.Series) -> Series:
         text(series.trouble, 256),
         min(series.measured, len(series.values)),
         series.from_share,
+        series.standing,
     )
 
 
@@ -297,7 +298,7 @@ def series_states(site: Site, clock: Clock) -> Iterator[placement_pb2.SeriesStat
             name=name,
             source=series.source,
             age_s=None if age_s is None else max(0.0, age_s),
-            stale=series.stale(now),
+            stale=series.doubt or series.stale(now),
             measured=since_start_s < series.measured * series.step_s,
             from_share=series.from_share,
         )

@@ -1,18 +1,19 @@
 """Jobs: submitted, listed, watched, cancelled, and their logs."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
 import grpc
 
 from scheduler.clock import Clock
+from scheduler.domain.energy import Energy
 from scheduler.domain.job import Job, JobSpec, JobState
 from scheduler.domain.reason import Reason
 from scheduler.domain.validation import Violation
 from scheduler.planner.snapshot import PlannedStart
-from scheduler.rpc import job_watch
+from scheduler.rpc import callers, job_watch
 from scheduler.rpc.acceptance import Acceptance, Known
 from scheduler.rpc.arrays import ArrayCalls, one_job
 from scheduler.rpc.convert_jobs import (
@@ -26,7 +27,6 @@ from scheduler.rpc.convert_jobs import (
 )
 from scheduler.rpc.errors import StatusError, answers, invalid, status_error
 from scheduler.state import arrays, wishes
-from scheduler.state.energy import Energy
 from scheduler.state.ids import is_array_id
 from scheduler.state.jobs import JobBook, KeyConflictError
 from scheduler.store import Store
@@ -59,6 +59,10 @@ class World(Known, Protocol):
         """What an attempt has used, as far as its nodes have metered it."""
         ...
 
+    async def recall_energy(self, jobs: Iterable[Job]) -> None:
+        """Looks up what is stored of what they have used. Raises StoreError."""
+        ...
+
     async def force_retry(self, job_id: str, reason: str, actor: str) -> Job:
         """Gives up on an attempt whose cluster is silent."""
         ...
@@ -85,12 +89,13 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         accepted = await self._acceptance.accept(request)
         if isinstance(accepted, Job):
             return job_pb2.SubmitResponse(job=self._shown(accepted), existed=True)
+        actor = callers.actor(context)
         if accepted.array is not None:
             chunks, existed = await self._book.submit_array(
-                accepted, request.idempotency_key or None
+                accepted, request.idempotency_key or None, actor
             )
             return job_pb2.SubmitResponse(job=self._shown(chunks[0]), existed=existed)
-        job, existed = await self._book.submit(accepted, request.idempotency_key or None)
+        job, existed = await self._book.submit(accepted, request.idempotency_key or None, actor)
         return job_pb2.SubmitResponse(job=self._shown(job), existed=existed)
 
     @answers
@@ -100,6 +105,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         context: grpc.aio.ServicerContext[job_pb2.SubmitBatchRequest, job_pb2.SubmitBatchResponse],
     ) -> job_pb2.SubmitBatchResponse:
         results: list[job_pb2.SubmitResult] = []
+        actor = callers.actor(context)
         count, chunk = 0, list[job_pb2.SubmitBatchRequest]()
         # While one chunk waits for the disk, the next one arrives.
         before: asyncio.Task[list[job_pb2.SubmitResult]] | None = None
@@ -109,9 +115,9 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
                 chunk.append(request)
             if len(chunk) == BATCH_CHUNK:
                 results += await before if before is not None else []
-                before, chunk = asyncio.create_task(self._submit_chunk(chunk)), []
+                before, chunk = asyncio.create_task(self._submit_chunk(chunk, actor)), []
         results += await before if before is not None else []
-        results += await self._submit_chunk(chunk)
+        results += await self._submit_chunk(chunk, actor)
         text = f"a batch takes {BATCH_MOST} items; send this one in another batch"
         full = _failed(StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, text))
         results += [full] * (count - len(results))
@@ -151,6 +157,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         context: grpc.aio.ServicerContext[job_pb2.GetRequest, job_pb2.GetResponse],
     ) -> job_pb2.GetResponse:
         [job, *_] = await arrays.expand(self._book, [request.job_id])
+        await self._world.recall_energy([job])
         events = await self._store.jobs.events(job.id) if request.include_events else []
         return job_pb2.GetResponse(job=self._shown(job), events=map(event_to_pb, events))
 
@@ -171,6 +178,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         size = min(request.page_size or PAGE_DEFAULT, PAGE_MOST)
         # One more than asked for tells whether there is a next page.
         jobs = await self._store.jobs.page(wanted, request.page_token or None, size + 1)
+        await self._world.recall_energy(jobs[:size])
         return job_pb2.ListResponse(
             jobs=map(self._shown, jobs[:size]),
             next_page_token=jobs[size - 1].id if len(jobs) > size else "",
@@ -195,11 +203,11 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         request: job_pb2.CancelRequest,
         context: grpc.aio.ServicerContext[job_pb2.CancelRequest, job_pb2.CancelResponse],
     ) -> job_pb2.CancelResponse:
-        reason = _judged_reason(request.reason)
+        reason, actor = _judged_reason(request.reason), callers.actor(context)
         if is_array_id(request.job_id):
-            job = await arrays.cancel(self._book, request.job_id, reason)
+            job = await arrays.cancel(self._book, request.job_id, reason, actor)
         else:
-            job = await self._book.cancel(request.job_id, reason)
+            job = await self._book.cancel(request.job_id, reason, actor)
         return job_pb2.CancelResponse(job=self._shown(job))
 
     @answers
@@ -209,7 +217,9 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         context: grpc.aio.ServicerContext[job_pb2.SuspendRequest, job_pb2.SuspendResponse],
     ) -> job_pb2.SuspendResponse:
         job_id = one_job(request.job_id, "suspended")
-        job = await wishes.suspend(self._book, job_id, _judged_reason(request.reason))
+        job = await wishes.suspend(
+            self._book, job_id, _judged_reason(request.reason), callers.actor(context)
+        )
         return job_pb2.SuspendResponse(job=self._shown(job))
 
     @answers
@@ -219,7 +229,9 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         context: grpc.aio.ServicerContext[job_pb2.ResumeRequest, job_pb2.ResumeResponse],
     ) -> job_pb2.ResumeResponse:
         job_id = one_job(request.job_id, "resumed")
-        job = await wishes.resume(self._book, job_id, _judged_reason(request.reason))
+        job = await wishes.resume(
+            self._book, job_id, _judged_reason(request.reason), callers.actor(context)
+        )
         return job_pb2.ResumeResponse(job=self._shown(job))
 
     @answers
@@ -230,7 +242,7 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
     ) -> job_pb2.ForceRetryResponse:
         reason = _judged_reason(request.reason)
         job_id = one_job(request.job_id, "given up on")
-        job = await self._world.force_retry(job_id, reason, "user")
+        job = await self._world.force_retry(job_id, reason, callers.actor(context))
         return job_pb2.ForceRetryResponse(job=self._shown(job))
 
     @answers
@@ -268,12 +280,13 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         return message
 
     async def _submit_chunk(
-        self, chunk: Sequence[job_pb2.SubmitBatchRequest]
+        self, chunk: Sequence[job_pb2.SubmitBatchRequest], actor: str
     ) -> list[job_pb2.SubmitResult]:
         """Stores the good ones in one transaction; one result per item, in order."""
         results: dict[int, job_pb2.SubmitResult] = {}
         good: dict[int, tuple[JobSpec, str | None]] = {}
         for at, request in enumerate(chunk):
+            key = request.idempotency_key or None
             try:
                 spec = await self._acceptance.accept(request)
             except (StatusError, StoreError) as error:
@@ -282,11 +295,11 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
                 if isinstance(spec, Job):
                     results[at] = job_pb2.SubmitResult(job_id=spec.array_id or spec.id)
                 elif spec.array is not None:
-                    results[at] = await self._submit_array(spec, request.idempotency_key or None)
+                    results[at] = await self._submit_array(spec, key, actor)
                 else:
-                    good[at] = (spec, request.idempotency_key or None)
+                    good[at] = (spec, key)
         try:
-            stored = await self._book.submit_many(list(good.values())) if good else []
+            stored = await self._book.submit_many(list(good.values()), actor) if good else []
         except StoreError as error:
             results.update((at, _failed(error)) for at in good)
         else:
@@ -297,9 +310,11 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
                     results[at] = job_pb2.SubmitResult(job_id=outcome[0].id)
         return [results[at] for at in range(len(chunk))]
 
-    async def _submit_array(self, spec: JobSpec, key: str | None) -> job_pb2.SubmitResult:
+    async def _submit_array(
+        self, spec: JobSpec, key: str | None, actor: str
+    ) -> job_pb2.SubmitResult:
         try:
-            [first, *_], _ = await self._book.submit_array(spec, key)
+            [first, *_], _ = await self._book.submit_array(spec, key, actor)
         except (KeyConflictError, StoreError) as error:
             return _failed(error)
         return job_pb2.SubmitResult(job_id=first.array_id or first.id)

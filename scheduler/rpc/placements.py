@@ -13,7 +13,7 @@ from scheduler.domain.round import PlacementRecord
 from scheduler.domain.validation import Violation
 from scheduler.planning.asked_again import AskedAgain
 from scheduler.planning.loop import PlanningLoop
-from scheduler.rpc import convert_jobs, convert_nodes, convert_placements, why
+from scheduler.rpc import callers, convert_jobs, convert_nodes, convert_placements, why
 from scheduler.rpc.errors import answers, invalid, not_found
 from scheduler.rpc.timeline import Timelines, worker_kw
 from scheduler.state.fleet import Fleet
@@ -24,7 +24,7 @@ from westward.v1 import placement_pb2, placement_pb2_grpc, timeline_pb2, why_pb2
 
 ROUNDS_DEFAULT = 20
 ROUNDS_MOST = 1000
-# Callers have no names yet.
+# Who states no name.
 OPERATOR = "operator"
 # Characters of what an operator says of it.
 REASON_MOST = 256
@@ -142,7 +142,8 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         request: placement_pb2.CordonNodeRequest,
         context: Context[placement_pb2.CordonNodeRequest, placement_pb2.CordonNodeResponse],
     ) -> placement_pb2.CordonNodeResponse:
-        mark = Mark(self._clock.now(), OPERATOR, convert_nodes.text(request.reason, REASON_MOST))
+        actor = callers.actor(context, OPERATOR)
+        mark = Mark(self._clock.now(), actor, convert_nodes.text(request.reason, REASON_MOST))
         return placement_pb2.CordonNodeResponse(node=await self._mark(request.node_id, mark))
 
     @answers
@@ -157,7 +158,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         at = self._clock.now()
         until_at = at + timedelta(seconds=request.deadline_s)
         reason = convert_nodes.text(request.reason, REASON_MOST)
-        mark = Mark(at, OPERATOR, reason, until_at)
+        mark = Mark(at, callers.actor(context, OPERATOR), reason, until_at)
         return placement_pb2.DrainNodeResponse(node=await self._mark(request.node_id, mark))
 
     @answers

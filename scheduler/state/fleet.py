@@ -3,15 +3,15 @@
 Lives in memory alone: after a restart every agent reports in full within seconds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 from scheduler.clock import Clock
+from scheduler.domain.ageing import aged
 from scheduler.domain.fleet import (
-    Link,
     Mark,
     Node,
     NodeHealth,
@@ -21,16 +21,8 @@ from scheduler.domain.fleet import (
     Rtt,
     Site,
 )
-from scheduler.domain.plausibility import (
-    LINK_RANGES,
-    NODE_RANGES,
-    SITE_RANGES,
-    judge_clock,
-    judge_number,
-    judge_rtt,
-    judge_series,
-)
-from scheduler.domain.series import Series
+from scheduler.domain.plausibility import NODE_RANGES, judge_clock, judge_number
+from scheduler.state import sites
 from scheduler.state.energy import Meters
 from scheduler.state.known import Cluster, Identity, IdentityTakenError, Known, NodeView
 from scheduler.state.roll import Roll
@@ -41,20 +33,14 @@ LOST_AFTER_REPORTS = 12
 # A node that was away for so long is taken off the books; they are looked through this often.
 FORGOTTEN_AFTER_S = 7 * 86400.0
 FORGET_EVERY_S = 60.0
+# Day-ahead forecasts come once a day, late ones half a day later.
+SERIES_TRUSTED_S = 36 * 3600.0
 # A refused rival tries again within seconds; for so long after the last try it is shown.
 RIVAL_SHOWN_S = 60.0
-# Without any of these nothing is planned at a site. The cap may be None, but must have been told:
-# one that was not believed must not become no cap at all.
-SITE_FACTS = frozenset(
-    {
-        "province",
-        "price_yuan_per_kwh",
-        "green_supply_kw",
-        "pue",
-        "grid_carbon_g_per_kwh",
-        "power_cap_kw",
-    }
-)
+
+
+def _real_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Fleet:
@@ -66,6 +52,9 @@ class Fleet:
         regions: Mapping[str, Region],
         report_interval_s: float,
         marks: Mapping[str, Mark] = MappingProxyType({}),
+        *,
+        series_trusted_s: float = SERIES_TRUSTED_S,
+        real_now: Callable[[], datetime] = _real_now,
     ) -> None:
         """``marks`` by node are the operators'; whoever changes them calls ``marked``."""
         self.regions = dict(regions)
@@ -73,6 +62,8 @@ class Fleet:
         self._marks = marks
         self._suspect_s = SUSPECT_AFTER_REPORTS * report_interval_s
         self._lost_s = LOST_AFTER_REPORTS * report_interval_s
+        self._trusted_s = series_trusted_s
+        self._real_now = real_now
         self._known: dict[str, Known] = {}
         self._clusters: dict[str, Cluster] = {}
         self._forgot_at_s = clock.monotonic()
@@ -235,22 +226,8 @@ class Fleet:
         at = self._now()
         if not known.identity.head:
             return [Rejection("site", known.node.id, "only a cluster's head agent reports it", at)]
-        rejections: list[Rejection] = []
-        site = self._cluster(known.node.cluster)
-        for name, value in facts.items():
-            objection: Rejection | None = None
-            if isinstance(value, Series):
-                objection = judge_series(name, value, at)
-            elif name in SITE_RANGES and value is not None:
-                objection = judge_number(name, value, SITE_RANGES[name], at)
-            elif name == "links":
-                value, objections = _believed_links(value, at)  # noqa: PLW2901
-                rejections += objections
-            if objection:
-                rejections.append(objection)
-            else:
-                self.generation += name not in site.facts
-                site.facts[name] = value
+        rejections, news = sites.tell(self._cluster(known.node.cluster), facts, at)
+        self.generation += news
         known.remember(facts, rejections)
         return rejections
 
@@ -258,16 +235,10 @@ class Fleet:
         """Applies round-trip times measured from a node for its whole cluster."""
         known = self._known[node_id]
         at = self._now()
-        rejections: list[Rejection] = []
-        ways = self._cluster(known.node.cluster).ways
-        for rtt in measured:
-            objection = judge_rtt(rtt, at)
-            if objection is None and rtt.region not in self.regions:
-                objection = Rejection(f"rtt[{rtt.region}]", rtt.region, "no such region", at)
-            if objection:
-                rejections.append(objection)
-            else:
-                self.generation += ways.told(node_id, rtt, self._clock.monotonic())
+        cluster = self._cluster(known.node.cluster)
+        now = sites.Now(at, self._clock.monotonic())
+        rejections, news = sites.tell_ways(cluster, node_id, measured, self.regions, now)
+        self.generation += news
         known.remember(("rtt",), rejections)
         return rejections
 
@@ -318,20 +289,17 @@ class Fleet:
         return frozenset((r.field, r.value, r.reason) for r in known.rejections.values())
 
     def sites(self) -> dict[str, Site]:
-        """All clusters whose head has told all that a plan needs."""
-        sites: dict[str, Site] = {}
-        for cluster, known in sorted(self._clusters.items()):
-            if not known.facts.keys() >= SITE_FACTS:
-                continue
-            head = self._head(cluster)
-            sites[cluster] = Site(
-                cluster=cluster,
-                rtt=known.ways.believed(self._clock.monotonic()),
-                reachable=self.reachable(cluster),
-                not_serving=head.not_serving if head else "",
-                **known.facts,
-            )
-        return sites
+        """All clusters whose head has told all that a plan needs, with what is doubted of their
+        series."""
+        now, real_now = sites.Now(self._now(), self._clock.monotonic()), self._real_now()
+        found: dict[str, Site] = {}
+        for name, cluster in sorted(self._clusters.items()):
+            head = self._head(name)
+            not_serving = head.not_serving if head else ""
+            site = sites.believed(name, cluster, self.reachable(name), not_serving, now)
+            if site is not None:
+                found[name] = aged(site, now.at, real_now, self._trusted_s)
+        return found
 
     def rtt_age_s(self, cluster: str, region: str) -> float:
         """Age of the newest measurement in seconds of real time.
@@ -417,22 +385,3 @@ class Fleet:
             return NodeLifecycle.JOINING
         mark = self._marks.get(known.node.id)
         return contact if mark is None else mark.lifecycle
-
-
-def _believed_links(links: Iterable[Link], at: Any) -> tuple[tuple[Link, ...], list[Rejection]]:
-    believed: list[Link] = []
-    rejections: list[Rejection] = []
-    for link in links:
-        objections = [
-            objection
-            for name, allowed in LINK_RANGES.items()
-            if (
-                objection := judge_number(
-                    name, getattr(link, name), allowed, at, f"links[{link.peer}]."
-                )
-            )
-        ]
-        rejections += objections
-        if not objections:
-            believed.append(link)
-    return tuple(believed), rejections

@@ -13,6 +13,7 @@ from scheduler.store.codec import SPEC
 from scheduler.store.database import Database
 from scheduler.store.errors import StoreError
 from scheduler.store.tables import (
+    ATTEMPT_ENERGY,
     ATTEMPTS,
     BLOB_CHUNKS,
     BLOBS,
@@ -96,7 +97,7 @@ def _forget_jobs(connection: Connection, before_at: datetime, kept: Sequence[str
     if not ids:
         return 0
     attempts = list(connection.scalars(sa.select(ATTEMPTS.c.id).where(ATTEMPTS.c.job_id.in_(ids))))
-    for table in (LOG_PIECES, LOG_STREAMS):
+    for table in (LOG_PIECES, LOG_STREAMS, ATTEMPT_ENERGY):
         connection.execute(sa.delete(table).where(table.c.attempt_id.in_(attempts)))
     for table in (EXPLANATIONS, EVENTS, ATTEMPTS):
         connection.execute(sa.delete(table).where(table.c.job_id.in_(ids)))

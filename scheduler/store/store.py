@@ -7,6 +7,7 @@ from sqlalchemy.engine import make_url
 
 from scheduler.store.blobs import BlobStore
 from scheduler.store.database import Database, open_database
+from scheduler.store.energy import EnergyStore
 from scheduler.store.heads import HeadStore
 from scheduler.store.jobs import JobStore
 from scheduler.store.logs import LogStore
@@ -29,6 +30,7 @@ class Store:
     logs: LogStore
     heads: HeadStore
     marks: MarkStore
+    energy: EnergyStore
 
     @classmethod
     async def open(cls, url: str) -> "Store":
@@ -50,6 +52,7 @@ class Store:
             LogStore(database),
             HeadStore(database),
             MarkStore(database),
+            EnergyStore(database),
         )
         await store.heads.load()
         await store.marks.load()

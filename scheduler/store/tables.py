@@ -6,7 +6,7 @@ The schema is created and changed by ``migrations`` alone; a test compares the t
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Integer, LargeBinary, Table, text
+from sqlalchemy import BigInteger, DateTime, Dialect, Double, Integer, LargeBinary, Table, text
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import CheckConstraint, Field, Index, SQLModel, UniqueConstraint
 
@@ -247,6 +247,16 @@ class NodeMarkRow(SQLModel, table=True):
     drain_until_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
+class AttemptEnergyRow(SQLModel, table=True):
+    """What an attempt has used on one of its nodes, PUE left out."""
+
+    __tablename__ = "attempt_energy"
+    attempt_id: str = Field(primary_key=True, foreign_key="attempts.id")
+    node_id: str = Field(primary_key=True)
+    kwh: float = Field(sa_type=Double)
+    estimated_kwh: float = Field(sa_type=Double)
+
+
 def _table(name: str) -> Table:
     return SQLModel.metadata.tables[name]
 
@@ -263,3 +273,4 @@ LOG_PIECES = _table("log_pieces")
 LEADERSHIP = _table("leadership")
 HEADS = _table("heads")
 NODE_MARKS = _table("node_marks")
+ATTEMPT_ENERGY = _table("attempt_energy")

@@ -1,7 +1,7 @@
 """Jobs, attempts and a small world, for tests."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +10,7 @@ from typing import Any
 
 from scheduler.clock import Clock
 from scheduler.dispatch.dispatcher import NotForcedError
+from scheduler.domain.energy import Energy
 from scheduler.domain.fleet import Node
 from scheduler.domain.job import (
     AcceleratorOption,
@@ -24,7 +25,6 @@ from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.round import PlacementRecord
 from scheduler.domain.transitions import Event
 from scheduler.planner.snapshot import PlannedStart
-from scheduler.state.energy import Energy
 from scheduler.state.jobs import Change, JobBook
 from scheduler.store import Store
 from tests.fakes.clock import ManualClock
@@ -166,6 +166,9 @@ class SmallWorld:
 
     def energy_of(self, attempt_id: str, nodes: Collection[str]) -> Energy | None:
         return self.used.get(attempt_id)
+
+    async def recall_energy(self, jobs: Iterable[Job]) -> None:
+        """All that this world knows it knows by heart."""
 
     def waits_because(self, job_id: str) -> Reason | None:
         return self.waiting.get(job_id)

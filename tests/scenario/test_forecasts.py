@@ -66,6 +66,19 @@ def test_the_checker_counts_on_sure_supply_too() -> None:
     assert "0.3 kW of green held > 0.1 kW" in told[0]
 
 
+def test_what_is_old_is_said_where_it_counts() -> None:
+    old = replace(unsure([0.4] * 24), doubt="its source has told nothing new for over 36 h")
+    dark = replace(unsure([0.0] * 24), doubt="nothing of it is promised: it has ended")
+    planned = World().hub("qingyang", price=old).job("job").plan()
+    assert planned.why("job").reason.message.endswith(
+        "Old figures of qingyang: price (its source has told nothing new for over 36 h)."
+    )
+    refused = World().hub("horinger", green_kw=dark).job("job", min_green_share=0.5).plan()
+    (lost,) = refused.why("job").candidates
+    assert lost.reason.code is ReasonCode.GREEN
+    assert "(nothing of it is promised: it has ended)" in lost.reason.message
+
+
 @pytest.mark.parametrize(
     ("q", "values"),
     [

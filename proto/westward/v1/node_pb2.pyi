@@ -477,6 +477,7 @@ class Series(_message.Message):
     TROUBLE_FIELD_NUMBER: _builtins.int
     MEASURED_FIELD_NUMBER: _builtins.int
     FROM_SHARE_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
     step_s: _builtins.float
     source: _builtins.str
     """Where it comes from, for people: "tariff table gansu.csv"."""
@@ -486,6 +487,8 @@ class Series(_message.Message):
     """So many of the first values were measured; the others are forecast or declared."""
     from_share: _builtins.bool
     """Worked out from a share and the cluster's metered load; no meter told kW."""
+    standing: _builtins.bool
+    """A tariff table or a typical day: holds until it is replaced, however old."""
     @_builtins.property
     def start_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -496,7 +499,7 @@ class Series(_message.Message):
 
     @_builtins.property
     def read_at(self) -> _timestamp_pb2.Timestamp:
-        """When the source told these values, in real time; unset where nothing ages (a constant)."""
+        """When the source told these values, in real time; unset where nothing was read (a constant)."""
 
     def __init__(
         self,
@@ -510,10 +513,11 @@ class Series(_message.Message):
         trouble: _builtins.str = ...,
         measured: _builtins.int = ...,
         from_share: _builtins.bool = ...,
+        standing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["read_at", b"read_at", "start_at", b"start_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_share", b"from_share", "measured", b"measured", "quantiles", b"quantiles", "read_at", b"read_at", "source", b"source", "start_at", b"start_at", "step_s", b"step_s", "trouble", b"trouble", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_share", b"from_share", "measured", b"measured", "quantiles", b"quantiles", "read_at", b"read_at", "source", b"source", "standing", b"standing", "start_at", b"start_at", "step_s", b"step_s", "trouble", b"trouble", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -159,8 +159,19 @@ def _energy(job: job_pb2.Job) -> str:
     if not metered:
         return ""
     estimated_kwh = sum(attempt.estimated_kwh for attempt in metered)
-    told = f"{sum(attempt.used_kwh for attempt in metered):.4g} kWh before PUE"
-    return f"{told}, {estimated_kwh:.4g} of it estimated" if estimated_kwh else told
+    used_kwh = sum(attempt.used_kwh for attempt in metered)
+    told = f"{used_kwh:.4g} kWh before PUE"
+    if estimated_kwh:
+        return f"{told}, {estimated_kwh:.4g} of it estimated"
+    # Of nothing nobody knows how it would have been read.
+    return f"{told}, metered" if used_kwh else told
+
+
+def _kwh(attempt: job_pb2.Attempt) -> str:
+    """With ``~`` where a part of it is estimated; empty where nothing was told."""
+    if not attempt.HasField("used_kwh"):
+        return ""
+    return f"{'~' if attempt.estimated_kwh else ''}{attempt.used_kwh:.4g}"
 
 
 def _work(spec: job_pb2.JobSpec) -> str:
@@ -210,11 +221,14 @@ def _limits(spec: job_pb2.JobSpec) -> list[str]:
 
 def _attempts(attempts: Sequence[job_pb2.Attempt]) -> RenderableType:
     notes = [Text(common.clean(attempt.reason.message)) for attempt in attempts]
+    used = any(attempt.HasField("used_kwh") for attempt in attempts)
 
     def build(noted: bool) -> Table:
         table = common.table()
         for head in ("#", "STATE", "CLUSTER", "NODES", "STARTED", "ENDED", "EXIT"):
             table.add_column(head, no_wrap=True)
+        if used:
+            table.add_column("kWh", no_wrap=True, justify="right")
         if noted:
             table.add_column("WHY", no_wrap=True)
         for attempt, why in zip(attempts, notes, strict=True):
@@ -227,6 +241,7 @@ def _attempts(attempts: Sequence[job_pb2.Attempt]) -> RenderableType:
                 common.when(attempt.started_at, seconds=True),
                 common.when(attempt.ended_at, seconds=True),
                 str(attempt.exit_code) if attempt.HasField("exit_code") else "",
+                *([_kwh(attempt)] * used),
                 *([why] * noted),
             )
         return table

@@ -1,6 +1,7 @@
 """Arrays on the command line: named by id, name or beginning, listed, watched, read, cancelled."""
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,7 @@ def test_what_is_for_one_job_refuses_an_array(fake: FakeScheduler, capsys: Captu
 def test_an_array_is_cancelled_as_one(fake: FakeScheduler, capsys: Capture) -> None:
     assert main(["cancel", "sweep", "--reason", "typo"]) == 0
     assert fake.cancelled == [(ARRAY, "typo")]
+    assert fake.metadata["westward-actor"].endswith(f"@{socket.gethostname()}")
     assert capsys.readouterr().out == f"{ARRAY}  sweep  cancelling\n"
     # Whatever became of the first chunk before.
     fake.jobs[FIRST.id].state = job_pb2.JOB_STATE_FAILED

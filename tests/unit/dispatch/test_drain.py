@@ -26,6 +26,13 @@ async def _none(_: int) -> None:
     """No round is kept."""
 
 
+class Anonymous:
+    """The context of a caller that states no name."""
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+
 class Office:
     """What operators ask of a scheduler that has one node."""
 
@@ -45,7 +52,7 @@ class Office:
     async def ask(self, name: str, request: Any) -> Any:
         # What `answers` wraps: failures as they are, not as a context would be told of them.
         method = getattr(PlacementServicer, name).__wrapped__
-        return await method(self._placements, request, None)
+        return await method(self._placements, request, Anonymous())
 
     async def runs(self, *, interruptible: bool) -> str:
         job = await self.desk.submit(interruptible=interruptible)

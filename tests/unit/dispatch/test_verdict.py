@@ -97,6 +97,22 @@ def test_the_last_attempt_is_final_and_says_so() -> None:
     assert verdict.reason.message == "attempt 3 of 3 failed: as told; no attempts left"
 
 
+def test_attempts_on_sick_accelerators_are_not_counted_but_put_off() -> None:
+    sick = Reason(ReasonCode.ACCELERATOR_SICK, "as told")
+    waits_s = []
+    for number in (1, 2, 8):
+        known = job(number=number)
+        earlier = [replace(a, state=AttemptState.FAILED, reason=sick) for a in known.attempts[:-1]]
+        known = replace(known, attempts=(*earlier, known.attempts[-1]))
+        again = seen(AttemptState.FAILED, number=number, code=ReasonCode.ACCELERATOR_SICK)
+        verdict = judge(known, again, at=AT, speedup=1)
+        assert verdict is not None and verdict.event is Event.FAIL_RETRY
+        assert verdict.not_before_at is not None
+        waits_s.append((verdict.not_before_at - AT).total_seconds())
+    assert waits_s[0] == 0 < waits_s[1] < 10
+    assert waits_s[2] > 60
+
+
 def test_the_back_off_is_counted_in_the_power_clock() -> None:
     failed = seen(AttemptState.FAILED, code=ReasonCode.NONZERO_EXIT)
     slow = judge(job(), failed, at=AT, speedup=1)

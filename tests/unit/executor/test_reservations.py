@@ -58,7 +58,7 @@ def drivers() -> Reservations:
         tasks.add(task)
         return task
 
-    return Reservations(spawn)
+    return Reservations(spawn, lambda node_id, node_dir: None)
 
 
 async def running(drivers: Reservations) -> tuple[Order, socket.socket]:

@@ -15,7 +15,7 @@ from scheduler.state.fleet import FORGET_EVERY_S, Fleet
 from scheduler.state.known import Identity, IdentityTakenError
 from tests.fakes.clock import ManualClock
 
-START_AT = datetime(2026, 6, 18, tzinfo=UTC)
+START_AT = datetime(2026, 6, 18, 2, 30, tzinfo=UTC)
 SHANGHAI = Region(
     name="shanghai", gateway="", price_yuan_per_kwh=0.7, pue=1.4, grid_carbon_g_per_kwh=585
 )

@@ -11,6 +11,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from scheduler.client import channel
 from scheduler.domain.job import AttemptState
 from scheduler.domain.transitions import Event
 from scheduler.planner.snapshot import PlannedStart
@@ -173,6 +174,20 @@ async def test_an_unknown_job_is_not_found_by_name(tmp_path: Path, method: str) 
             await ask()
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         assert "'jnobody'" in (caught.value.details() or "")
+
+
+async def test_the_story_tells_who_asked_as_far_as_callers_state_it(tmp_path: Path) -> None:
+    async with serving(tmp_path) as service:
+        stub, who = service.stub, dict(channel.metadata(None, "李雷@laptop"))
+        job = (await stub.Submit(submission("key"), metadata=tuple(who.items()))).job
+        posing = (("westward-actor", "planner%0A" + "x" * 2000),)
+        await stub.Cancel(job_pb2.CancelRequest(job_id=job.id), metadata=posing)
+        got = await stub.Get(job_pb2.GetRequest(job_id=job.id, include_events=True))
+    assert [event.actor for event in got.events] == [
+        "user/李雷@laptop",
+        "user/planner" + "x" * 56,
+    ]
+    assert got.job.reason.message.startswith("cancelled by user/planner")
 
 
 async def test_a_job_that_ended_cannot_be_cancelled(tmp_path: Path) -> None:

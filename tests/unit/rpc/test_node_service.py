@@ -18,12 +18,12 @@ from scheduler.config import SchedulerConfig
 from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.leases import Leases
 from scheduler.dispatch.streams import Streams
+from scheduler.domain.energy import Energy
 from scheduler.domain.fleet import Region
 from scheduler.domain.job import ArraySpec, JobState, OnUnreachable
 from scheduler.rpc import nodes
 from scheduler.rpc.nodes import NodeServicer
 from scheduler.state import probers
-from scheduler.state.energy import Energy
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.store import Store
