@@ -28,10 +28,12 @@ from scheduler.logsetup import configure
 from scheduler.planning.loop import PlanningLoop
 from scheduler.planning.process import PlannerProcess
 from scheduler.policyfile.live import LiveRules
+from scheduler.rpc.acceptance import Acceptance
 from scheduler.rpc.auth import TokenInterceptor
 from scheduler.rpc.jobs import JobServicer
 from scheduler.rpc.nodes import NodeServicer
 from scheduler.rpc.placements import PlacementServicer
+from scheduler.rpc.preview import PreviewCalls, Questions
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.store import Store, granted
@@ -107,7 +109,6 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
         loop = _planning(planner, config=config, clock=clock, book=book, fleet=fleet, store=store)
         book.on_step(dispatcher.on_step)
         book.on_step(loop.on_step)
-        jobs = JobServicer(book, store, World(fleet, loop, dispatcher, config, store), clock)
         nodes = NodeServicer(
             config=config,
             clock=clock,
@@ -117,8 +118,9 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
             store=store,
             changed=loop.trigger,
         )
-        placements = PlacementServicer(
-            book=book, fleet=fleet, loop=loop, export=planner.export, store=store, clock=clock
+        world = World(fleet, loop, dispatcher, config, store=store, clock=clock)
+        jobs, placements = _for_people(
+            world, clock=clock, book=book, fleet=fleet, loop=loop, planner=planner, store=store
         )
         server = _server(config, jobs, nodes, placements)
         address = await _listen(server, config)
@@ -176,6 +178,30 @@ def _planning(
         planner=planner,
         rules=LiveRules(config.policies).now,
     )
+
+
+def _for_people(
+    world: "World",
+    *,
+    clock: Clock,
+    book: JobBook,
+    fleet: Fleet,
+    loop: PlanningLoop,
+    planner: PlannerProcess,
+    store: Store,
+) -> tuple[JobServicer, PlacementServicer]:
+    """What answers those who submit jobs, and those who ask."""
+    acceptance = Acceptance(book, store, world, clock)
+    placements = PlacementServicer(
+        book=book,
+        fleet=fleet,
+        loop=loop,
+        export=planner.export,
+        previews=PreviewCalls(world.questions, acceptance, book, clock),
+        store=store,
+        clock=clock,
+    )
+    return JobServicer(book, store, world, clock), placements
 
 
 async def _plan(loop: PlanningLoop, planner: PlannerProcess) -> None:
@@ -257,7 +283,9 @@ class World:
         loop: PlanningLoop,
         dispatcher: Dispatcher,
         config: SchedulerConfig,
+        *,
         store: Store,
+        clock: Clock,
     ) -> None:
         self.region_names = fleet.region_names
         self.place_names = fleet.place_names
@@ -267,6 +295,9 @@ class World:
         self.planned_start = loop.planned_start
         self.waits_because = loop.waits_because
         self.force_retry = dispatcher.force_retry
+        self.questions = Questions(loop, clock, config.slot_s)
+        self.confirm = self.questions.confirm
+        self.expect = self.questions.expect
         self.keeps_checkpoints = config.checkpoints_at() is not None
 
 

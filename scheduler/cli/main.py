@@ -21,6 +21,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cancel": ("cancel", "Cancel jobs, for good."),
     "explain": ("explain", "Say why a job is where it is, or why it waits."),
     "why": ("why", "Say why a job waits or has failed, and what would change that."),
+    "plan": (
+        "plan",
+        "Say where and when jobs would run, and who would give way.",
+    ),
+    "what-if": (
+        "what_if",
+        "Plan the queue in another world, and show what differs.",
+    ),
     "clusters": ("clusters", "List clusters: capacity, price, green supply, latency."),
     "nodes": ("nodes", "List the hosts of the clusters."),
     "node": ("node", "Take a host out of service, empty it, or give it work again."),

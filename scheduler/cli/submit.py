@@ -8,7 +8,7 @@ import typer
 from scheduler.cli import exits, failures, follow, session
 from scheduler.cli.output import Output, OutputOption, console, emit, show
 from scheduler.cli.render import arrays
-from scheduler.client import Client, JobFileError, jobfile, settings
+from scheduler.client import Client, InvalidRequestError, JobFileError, jobfile, settings
 from scheduler.client.jobfile import JobDocument
 from scheduler.client.problems import Problem
 from westward.v1 import job_pb2
@@ -28,6 +28,12 @@ def submit(
         str | None,
         typer.Option(help="Idempotency key: the same key returns the same jobs, started once."),
     ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            "--plan", metavar="TOKEN", help="Of `westward plan`; refuses what fares worse by now."
+        ),
+    ] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Submit the jobs of one or more job files.
@@ -40,10 +46,15 @@ def submit(
       westward submit train.yaml --watch
 
       westward submit night/*.yaml --key night-2026-11-20 -o json
+
+      westward submit train.yaml --plan "$(westward plan -f train.yaml -o json | jq -r .token)"
     """
     documents = _read(files)
+    if plan is not None and len(documents) > 1:
+        told = f"the token is of one job, and there are {len(documents)}; submit it alone"
+        raise typer.BadParameter(told, param_hint="--plan")
     with session.connect() as client:
-        answer = _send(client, documents, key)
+        answer = _send(client, documents, key, plan)
         refused = _refusals(documents, answer)
         if output.for_people:
             _tell(documents, answer)
@@ -74,13 +85,31 @@ def _read(files: list[Path]) -> list[JobDocument]:
 
 
 def _send(
-    client: Client, documents: list[JobDocument], key: str | None
+    client: Client, documents: list[JobDocument], key: str | None, plan: str | None
 ) -> job_pb2.SubmitBatchResponse:
     specs = [client.prepare(document) for document in documents]
+    if plan is not None:
+        return job_pb2.SubmitBatchResponse(results=[_confirmed(client, specs[0], key, plan)])
     if key is None:
         return client.submit_batch(specs)
     keys = [key] if len(specs) == 1 else [f"{key}-{n}" for n in range(1, len(specs) + 1)]
     return client.submit_batch(specs, keys=keys)
+
+
+def _confirmed(
+    client: Client, spec: job_pb2.JobSpec, key: str | None, plan: str
+) -> job_pb2.SubmitResult:
+    """Submits a job if it would still fare as its plan token has it."""
+    try:
+        job = client.submit(spec, key=key, plan_token=plan).job
+    except InvalidRequestError as error:
+        if not all(item.field.startswith("spec.") for item in error.violations):
+            raise
+        refused = job_pb2.SubmitError(message=error.message)
+        for item in error.violations:
+            refused.violations.add(field=item.field, description=item.description)
+        return job_pb2.SubmitResult(error=refused)
+    return job_pb2.SubmitResult(job_id=job.array_id or job.id)
 
 
 def _refusals(documents: list[JobDocument], answer: job_pb2.SubmitBatchResponse) -> list[Problem]:

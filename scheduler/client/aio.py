@@ -78,6 +78,8 @@ class AsyncClient:
     force_retry = _call(requests.force_retry)
     explain = _call(requests.explain)
     why = _call(requests.why)
+    preview = _call(requests.preview)
+    what_if = _call(requests.what_if)
     placements = _call(requests.placements)
     clusters = _call(requests.clusters)
     nodes = _call(requests.nodes)

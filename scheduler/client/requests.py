@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from scheduler.client.cursors import Cursor, LogCursor, WatchCursor
 from scheduler.client.workdir import PackedDir
-from westward.v1 import job_pb2, placement_pb2, timeline_pb2, why_pb2
+from westward.v1 import job_pb2, placement_pb2, preview_pb2, timeline_pb2, what_if_pb2, why_pb2
 from westward.v1.job_pb2_grpc import JobServiceStub
 from westward.v1.placement_pb2_grpc import PlacementServiceStub
 
@@ -52,10 +52,15 @@ def upload(packed: PackedDir) -> Call[job_pb2.UploadWorkingDirResponse]:
     return Call(lambda s: s.jobs.UploadWorkingDir, packed.requests(), LONG_TIMEOUT_S)
 
 
-def submit(spec: job_pb2.JobSpec, *, key: str | None = None) -> Call[job_pb2.SubmitResponse]:
+def submit(
+    spec: job_pb2.JobSpec, *, key: str | None = None, plan_token: str = ""
+) -> Call[job_pb2.SubmitResponse]:
     """Submits one job; when this returns it is durable. A repeat with the same ``key`` returns the
-    same job; without one every call of this method is a new job."""
-    request = job_pb2.SubmitRequest(spec=spec, idempotency_key=key or uuid.uuid4().hex)
+    same job; without one every call of this method is a new job. With the token of a ``preview``,
+    ConflictError where the job would now fare materially worse."""
+    request = job_pb2.SubmitRequest(
+        spec=spec, idempotency_key=key or uuid.uuid4().hex, plan_token=plan_token
+    )
     return Call(lambda s: s.jobs.Submit, request)
 
 
@@ -172,6 +177,27 @@ def explain(
 def why(job_id: str) -> Call[why_pb2.WhyResponse]:
     """Why the job waits or has failed, what would change it, and when it should start."""
     return Call(lambda s: s.placements.Why, why_pb2.WhyRequest(job_id=job_id))
+
+
+def preview(
+    specs: Sequence[job_pb2.JobSpec], *, effects_most: int = 0
+) -> Call[placement_pb2.PreviewResponse]:
+    """What would become of jobs if they were submitted now, together, and of others beside them:
+    ``effects_most`` effects are told, 100 for 0. Nothing is stored. SchedulerError where too many
+    such questions wait, or planning takes too long."""
+    request = preview_pb2.PreviewRequest(specs=specs, effects_most=effects_most)
+    # It waits for a round in progress.
+    return Call(lambda s: s.placements.Preview, request, LONG_TIMEOUT_S)
+
+
+def what_if(
+    changes: Sequence[what_if_pb2.WorldChange] = (), *, effects_most: int = 0
+) -> Call[what_if_pb2.WhatIfResponse]:
+    """The queue planned with and without changes of the world, and what differs: ``effects_most``
+    effects, all for 0. Errors are those of ``preview``, and InvalidRequestError for a change that
+    cannot be made."""
+    request = what_if_pb2.WhatIfRequest(changes=changes, effects_most=effects_most)
+    return Call(lambda s: s.placements.WhatIf, request, LONG_TIMEOUT_S)
 
 
 def placements(

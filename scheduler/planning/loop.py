@@ -185,6 +185,12 @@ class PlanningLoop:
         """What every start would cost a job that waits; None where the planner cannot tell."""
         return await self._planner.starts(job_id)
 
+    def expect(self, record: PlacementRecord) -> None:
+        """A new job stands planned, so that the next round, a whole one if its start is due, begins
+        from what it was told when it was submitted."""
+        self._standing.expect(record)
+        self._unsent.job(record.job_id)
+
     def waits_because(self, job_id: str) -> Reason | None:
         """Why the last round left a job pending."""
         explanation = self._standing.explanation(job_id)

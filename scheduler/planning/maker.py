@@ -30,6 +30,7 @@ from scheduler.planning.messages import (
     Start,
 )
 from scheduler.planning.mirror import Mirror
+from scheduler.planning.preview import ANSWER_MOST_S, within
 from scheduler.planning.told import Told
 from scheduler.planning.values import placement_record
 from scheduler.rounds.file import to_bytes
@@ -165,7 +166,12 @@ class RoundMaker:
         def think(snapshot: Snapshot, budget: Budget) -> Thought:
             return self._think(snapshot, budget, self._table)
 
-        return asked.question.answer(snapshot, think, self._budget)
+        try:
+            with within(ANSWER_MOST_S):
+                return asked.question.answer(snapshot, think, self._budget)
+        except BaseException:  # whatever it was, it may have come while a row was being written
+            self._table = JobTable()
+            raise
 
     def _take_in(self, ask: Ask) -> None:
         self.tell(ask.changes)

@@ -155,11 +155,12 @@ class Mirror:
         rest = _REST(spec)
         known = self._shapes.get(rest)
         if known is None:
-            known = self._shapes[rest] = _without_content(spec)
+            known = self._shapes[rest] = without_content(spec)
         return known
 
 
-def _without_content(spec: JobSpec) -> JobSpec:
+def without_content(spec: JobSpec) -> JobSpec:
+    """What a plan may know of a spec."""
     return replace(
         spec, name="", work=Command(()), env={}, working_dir_sha256=None, checkpoint_uri=None
     )

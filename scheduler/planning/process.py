@@ -131,7 +131,7 @@ class PlannerProcess:
         return await self._call(RoundMaker.part, number)
 
     async def answer(self, asked: Asked[Answer]) -> Answer:
-        """What would be planned now; raises as ``plan`` does."""
+        """What would be planned now; raises as ``plan`` does, and TooLongError."""
         return await self._call(RoundMaker.answer, asked)
 
     async def explain(self, job_id: str) -> Explanation | None:

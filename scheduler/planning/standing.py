@@ -55,6 +55,11 @@ class Standing:
                 self._explained[explanation.job_id] = explanation
         self._unstored |= dict.fromkeys(e.job_id for e in part.news if self._waits(e.job_id))
 
+    def expect(self, record: PlacementRecord) -> None:
+        """A job that no round has seen yet stands planned, as it was told when it came."""
+        if self._waits(record.job_id):
+            self._plan(record.job_id, record)
+
     def doubt(self, explanation: Explanation) -> None:
         """A job cannot be planned at present."""
         self._plan(explanation.job_id, None)

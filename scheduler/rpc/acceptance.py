@@ -72,10 +72,17 @@ class Acceptance:
             faults += _judged_copies(spec, size)
         if not faults:
             return spec
-        known = await self._store.jobs.find_key(spec.tenant, key) if key else None
+        known = await self.known(spec, request)
         if known is not None and await self._is_repeat(known, spec):
             return known
         raise invalid(faults)
+
+    async def known(
+        self, spec: JobSpec, request: job_pb2.SubmitRequest | job_pb2.SubmitBatchRequest
+    ) -> Job | None:
+        """The job that was stored with the request's key, whatever it asked for."""
+        key = request.idempotency_key
+        return await self._store.jobs.find_key(spec.tenant, key) if key else None
 
     async def _is_repeat(self, known: Job, spec: JobSpec) -> bool:
         siblings = await self._book.chunks(known.array_id) if known.array_id else [known]

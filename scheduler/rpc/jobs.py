@@ -13,6 +13,7 @@ from scheduler.domain.job import Job, JobSpec, JobState
 from scheduler.domain.reason import Reason
 from scheduler.domain.validation import Violation
 from scheduler.planner.snapshot import PlannedStart
+from scheduler.planning.preview import PreviewedJob
 from scheduler.rpc import callers, job_watch
 from scheduler.rpc.acceptance import Acceptance, Known
 from scheduler.rpc.arrays import ArrayCalls, one_job
@@ -67,6 +68,15 @@ class World(Known, Protocol):
         """Gives up on an attempt whose cluster is silent."""
         ...
 
+    async def confirm(self, plan_token: str, spec: JobSpec) -> PreviewedJob:
+        """What would become of a job; refuses one that would fare materially worse than its plan
+        token has it."""
+        ...
+
+    def expect(self, job_id: str, told: PreviewedJob) -> None:
+        """The job was stored with that answer."""
+        ...
+
 
 class JobServicer(job_pb2_grpc.JobServiceServicer):
     """Converts, calls the job book and the store, answers."""
@@ -90,12 +100,17 @@ class JobServicer(job_pb2_grpc.JobServiceServicer):
         if isinstance(accepted, Job):
             return job_pb2.SubmitResponse(job=self._shown(accepted), existed=True)
         actor = callers.actor(context)
+        told = None
+        if request.plan_token and not await self._acceptance.known(accepted, request):
+            told = await self._world.confirm(request.plan_token, accepted)
         if accepted.array is not None:
             chunks, existed = await self._book.submit_array(
                 accepted, request.idempotency_key or None, actor
             )
             return job_pb2.SubmitResponse(job=self._shown(chunks[0]), existed=existed)
         job, existed = await self._book.submit(accepted, request.idempotency_key or None, actor)
+        if told is not None:
+            self._world.expect(job.id, told)
         return job_pb2.SubmitResponse(job=self._shown(job), existed=existed)
 
     @answers

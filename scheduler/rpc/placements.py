@@ -15,12 +15,20 @@ from scheduler.planning.asked_again import AskedAgain
 from scheduler.planning.loop import PlanningLoop
 from scheduler.rpc import callers, convert_jobs, convert_nodes, convert_placements, why
 from scheduler.rpc.errors import answers, invalid, not_found
+from scheduler.rpc.preview import PreviewCalls
 from scheduler.rpc.timeline import Timelines, worker_kw
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.state.known import NodeView
 from scheduler.store import Store
-from westward.v1 import placement_pb2, placement_pb2_grpc, timeline_pb2, why_pb2
+from westward.v1 import (
+    placement_pb2,
+    placement_pb2_grpc,
+    preview_pb2,
+    timeline_pb2,
+    what_if_pb2,
+    why_pb2,
+)
 
 ROUNDS_DEFAULT = 20
 ROUNDS_MOST = 1000
@@ -43,6 +51,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         fleet: Fleet,
         loop: PlanningLoop,
         export: Callable[[int], Awaitable[bytes | None]],
+        previews: PreviewCalls,
         store: Store,
         clock: Clock,
     ) -> None:
@@ -52,6 +61,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         self._loop = loop
         self._export = export
         self._timelines = Timelines(book.active(), fleet, loop.planned, clock, loop.slot_s)
+        self._previews = previews
         self._store = store
         self._clock = clock
 
@@ -65,7 +75,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         if request.now or request.slots:
             why.see_it_waits(job)
         if request.now:
-            answer = await self._loop.answer(AskedAgain(job.id, slots=request.slots))
+            answer = await self._previews.questions.ask(AskedAgain(job.id, slots=request.slots))
             found, starts = answer.explanation, answer.starts
         else:
             found = await self._loop.explain(job.id) or await self._store.rounds.explanation(job.id)
@@ -221,6 +231,22 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         context: Context[timeline_pb2.TimelineRequest, timeline_pb2.TimelineResponse],
     ) -> timeline_pb2.TimelineResponse:
         return await self._timelines.timeline(request)
+
+    @answers
+    async def Preview(
+        self,
+        request: preview_pb2.PreviewRequest,
+        context: Context[preview_pb2.PreviewRequest, placement_pb2.PreviewResponse],
+    ) -> placement_pb2.PreviewResponse:
+        return await self._previews.preview(request)
+
+    @answers
+    async def WhatIf(
+        self,
+        request: what_if_pb2.WhatIfRequest,
+        context: Context[what_if_pb2.WhatIfRequest, what_if_pb2.WhatIfResponse],
+    ) -> what_if_pb2.WhatIfResponse:
+        return await self._previews.what_if(request)
 
     def _live(self) -> list[Job]:
         """Jobs that hold resources."""

@@ -11,13 +11,15 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from tests.fakes import canned, canned_timeline, canned_why
+from tests.fakes import canned, canned_questions, canned_timeline, canned_why
 from westward.v1 import (
     job_pb2,
     job_pb2_grpc,
     placement_pb2,
     placement_pb2_grpc,
+    preview_pb2,
     timeline_pb2,
+    what_if_pb2,
     why_pb2,
 )
 
@@ -33,6 +35,10 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
         self.jobs = {job.id: job for job in canned.jobs()}
         self.specs: list[job_pb2.JobSpec] = []
         self.keys: dict[str, str] = {}
+        self.tokens: list[str] = []
+        self.previews: list[preview_pb2.PreviewRequest] = []
+        self.preview = canned_questions.preview()
+        self.what_ifs: list[what_if_pb2.WhatIfRequest] = []
         self.metadata: dict[str, str] = {}
         self.dirs: dict[str, bytes] = {}
         self.cancelled: list[tuple[str, str]] = []
@@ -49,6 +55,10 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
     def Submit(self, request: job_pb2.SubmitRequest, context: Any) -> job_pb2.SubmitResponse:
         self._enter(context)
         _refuse(request.spec, context)
+        self.tokens.append(request.plan_token)
+        if request.plan_token not in ("", canned_questions.TOKEN):
+            told = "the plan was qingyang A800 at once; it would now be nowhere"
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, told)
         known = self.keys.get(request.idempotency_key)
         job_id = self._store(request.spec, request.idempotency_key)
         return job_pb2.SubmitResponse(job=self.jobs[job_id], existed=known is not None)
@@ -217,6 +227,22 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
             context.abort(grpc.StatusCode.NOT_FOUND, f"round {request.round_id} is not kept")
         return placement_pb2.ExportRoundResponse(file=b"all of round 41")
 
+    def Preview(
+        self, request: preview_pb2.PreviewRequest, context: Any
+    ) -> placement_pb2.PreviewResponse:
+        self._enter(context)
+        for n, spec in enumerate(request.specs):
+            _refuse(spec, context, f"specs[{n}].region")
+        self.previews.append(request)
+        return self.preview
+
+    def WhatIf(
+        self, request: what_if_pb2.WhatIfRequest, context: Any
+    ) -> what_if_pb2.WhatIfResponse:
+        self._enter(context)
+        self.what_ifs.append(request)
+        return canned_questions.what_if(differs=bool(request.changes))
+
     def _enter(self, context: Any) -> None:
         self.metadata = dict(context.invocation_metadata())
         if self.unavailable:
@@ -224,13 +250,13 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
             context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
 
 
-def _refuse(spec: job_pb2.JobSpec, context: Any) -> None:
+def _refuse(spec: job_pb2.JobSpec, context: Any, field: str = "region") -> None:
     if spec.region != UNKNOWN_REGION:
         return
     bad = error_details_pb2.BadRequest(
         field_violations=[
             error_details_pb2.BadRequest.FieldViolation(
-                field="region", description="unknown region 'atlantis'; known: shanghai"
+                field=field, description="unknown region 'atlantis'; known: shanghai"
             )
         ]
     )

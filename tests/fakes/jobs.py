@@ -25,6 +25,7 @@ from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.round import PlacementRecord
 from scheduler.domain.transitions import Event
 from scheduler.planner.snapshot import PlannedStart
+from scheduler.planning.preview import PreviewedJob
 from scheduler.state.jobs import Change, JobBook
 from scheduler.store import Store
 from tests.fakes.clock import ManualClock
@@ -175,3 +176,9 @@ class SmallWorld:
 
     async def force_retry(self, job_id: str, reason: str, actor: str) -> Job:
         raise NotForcedError(f"job {job_id}: no cluster of this world is ever silent")
+
+    async def confirm(self, plan_token: str, spec: JobSpec) -> PreviewedJob:
+        raise AssertionError("nobody has made a plan token of this world")
+
+    def expect(self, job_id: str, told: PreviewedJob) -> None:
+        raise AssertionError("nobody has made a plan token of this world")

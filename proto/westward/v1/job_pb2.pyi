@@ -838,9 +838,14 @@ class SubmitRequest(_message.Message):
 
     SPEC_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    PLAN_TOKEN_FIELD_NUMBER: _builtins.int
     idempotency_key: _builtins.str
     """Chosen by the client, at most 128 characters; a retry with the same key returns the same job,
     the same key with another spec is ALREADY_EXISTS. Empty: no protection against a repeat.
+    """
+    plan_token: _builtins.str
+    """From Preview of the same job: FAILED_PRECONDITION if the answer would now differ materially. Empty:
+    whatever becomes of it.
     """
     @_builtins.property
     def spec(self) -> Global___JobSpec: ...
@@ -849,10 +854,11 @@ class SubmitRequest(_message.Message):
         *,
         spec: Global___JobSpec | None = ...,
         idempotency_key: _builtins.str = ...,
+        plan_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "plan_token", b"plan_token", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

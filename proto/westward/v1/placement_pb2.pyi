@@ -11,6 +11,7 @@ from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from westward.v1 import job_pb2 as _job_pb2
 from westward.v1 import node_pb2 as _node_pb2
+from westward.v1 import preview_pb2 as _preview_pb2
 from westward.v1 import timeline_pb2 as _timeline_pb2
 from westward.v1 import why_pb2 as _why_pb2
 import builtins as _builtins
@@ -1134,3 +1135,119 @@ class ExportRoundResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportRoundResponse: _TypeAlias = ExportRoundResponse  # noqa: Y015
+
+@_typing.final
+class PreviewedJob(_message.Message):
+    """What would become of one job, or of an array as a whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    CHUNKS_FIELD_NUMBER: _builtins.int
+    CHUNKS_NOW_FIELD_NUMBER: _builtins.int
+    CHUNKS_LATER_FIELD_NUMBER: _builtins.int
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    ACCELERATOR_FIELD_NUMBER: _builtins.int
+    START_AT_FIELD_NUMBER: _builtins.int
+    END_AT_FIELD_NUMBER: _builtins.int
+    ENERGY_KWH_FIELD_NUMBER: _builtins.int
+    GREEN_SHARE_FIELD_NUMBER: _builtins.int
+    COST_YUAN_FIELD_NUMBER: _builtins.int
+    CARBON_KG_FIELD_NUMBER: _builtins.int
+    SAVING_FIELD_NUMBER: _builtins.int
+    outcome: Global___Outcome.ValueType
+    """Of an array, the worst of its chunks'."""
+    chunks: _builtins.int
+    chunks_now: _builtins.int
+    chunks_later: _builtins.int
+    cluster: _builtins.str
+    """All that follows is of the chunks that have a place: where the first of them starts, the first start
+    and the last end, and sums.
+    """
+    accelerator: _builtins.str
+    energy_kwh: _builtins.float
+    green_share: _builtins.float
+    cost_yuan: _builtins.float
+    carbon_kg: _builtins.float
+    @_builtins.property
+    def explanation(self) -> Global___Explanation:
+        """Of an array, that of its first chunk."""
+
+    @_builtins.property
+    def start_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def saving(self) -> Global___Saving: ...
+    def __init__(
+        self,
+        *,
+        explanation: Global___Explanation | None = ...,
+        outcome: Global___Outcome.ValueType = ...,
+        chunks: _builtins.int = ...,
+        chunks_now: _builtins.int = ...,
+        chunks_later: _builtins.int = ...,
+        cluster: _builtins.str = ...,
+        accelerator: _builtins.str = ...,
+        start_at: _timestamp_pb2.Timestamp | None = ...,
+        end_at: _timestamp_pb2.Timestamp | None = ...,
+        energy_kwh: _builtins.float = ...,
+        green_share: _builtins.float = ...,
+        cost_yuan: _builtins.float = ...,
+        carbon_kg: _builtins.float = ...,
+        saving: Global___Saving | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_at", b"end_at", "explanation", b"explanation", "saving", b"saving", "start_at", b"start_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "carbon_kg", b"carbon_kg", "chunks", b"chunks", "chunks_later", b"chunks_later", "chunks_now", b"chunks_now", "cluster", b"cluster", "cost_yuan", b"cost_yuan", "end_at", b"end_at", "energy_kwh", b"energy_kwh", "explanation", b"explanation", "green_share", b"green_share", "outcome", b"outcome", "saving", b"saving", "start_at", b"start_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewedJob: _TypeAlias = PreviewedJob  # noqa: Y015
+
+@_typing.final
+class PreviewResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOBS_FIELD_NUMBER: _builtins.int
+    EFFECTS_FIELD_NUMBER: _builtins.int
+    EFFECTS_TOTAL_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    TOKEN_EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    NOW_AT_FIELD_NUMBER: _builtins.int
+    effects_total: _builtins.int
+    """Told or not."""
+    token: _builtins.str
+    """For SubmitRequest.plan_token: given for one job that has a place, until the time after it (real time)."""
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___PreviewedJob]:
+        """In the order asked."""
+
+    @_builtins.property
+    def effects(self) -> _containers.RepeatedCompositeFieldContainer[_preview_pb2.Effect]:
+        """On jobs that are there already."""
+
+    @_builtins.property
+    def token_expires_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def now_at(self) -> _timestamp_pb2.Timestamp:
+        """Now, in the power clock."""
+
+    def __init__(
+        self,
+        *,
+        jobs: _abc.Iterable[Global___PreviewedJob] | None = ...,
+        effects: _abc.Iterable[_preview_pb2.Effect] | None = ...,
+        effects_total: _builtins.int = ...,
+        token: _builtins.str = ...,
+        token_expires_at: _timestamp_pb2.Timestamp | None = ...,
+        now_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["now_at", b"now_at", "token_expires_at", b"token_expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effects", b"effects", "effects_total", b"effects_total", "jobs", b"jobs", "now_at", b"now_at", "token", b"token", "token_expires_at", b"token_expires_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewResponse: _TypeAlias = PreviewResponse  # noqa: Y015

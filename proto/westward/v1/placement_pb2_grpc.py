@@ -4,7 +4,9 @@ import grpc
 import warnings
 
 from westward.v1 import placement_pb2 as westward_dot_v1_dot_placement__pb2
+from westward.v1 import preview_pb2 as westward_dot_v1_dot_preview__pb2
 from westward.v1 import timeline_pb2 as westward_dot_v1_dot_timeline__pb2
+from westward.v1 import what_if_pb2 as westward_dot_v1_dot_what__if__pb2
 from westward.v1 import why_pb2 as westward_dot_v1_dot_why__pb2
 
 GRPC_GENERATED_VERSION = '1.81.1'
@@ -91,6 +93,16 @@ class PlacementServiceStub:
                 request_serializer=westward_dot_v1_dot_timeline__pb2.TimelineRequest.SerializeToString,
                 response_deserializer=westward_dot_v1_dot_timeline__pb2.TimelineResponse.FromString,
                 _registered_method=True)
+        self.Preview = channel.unary_unary(
+                '/westward.v1.PlacementService/Preview',
+                request_serializer=westward_dot_v1_dot_preview__pb2.PreviewRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_placement__pb2.PreviewResponse.FromString,
+                _registered_method=True)
+        self.WhatIf = channel.unary_unary(
+                '/westward.v1.PlacementService/WhatIf',
+                request_serializer=westward_dot_v1_dot_what__if__pb2.WhatIfRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_what__if__pb2.WhatIfResponse.FromString,
+                _registered_method=True)
 
 
 class PlacementServiceServicer:
@@ -171,6 +183,21 @@ class PlacementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Preview(self, request, context):
+        """What would become of jobs if they were submitted now; nothing is stored. Waits for a round in progress;
+        RESOURCE_EXHAUSTED while several such questions wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhatIf(self, request, context):
+        """The queue planned with and without changes of the world, and what differs; waits as Preview does.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PlacementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -228,6 +255,16 @@ def add_PlacementServiceServicer_to_server(servicer, server):
                     servicer.Timeline,
                     request_deserializer=westward_dot_v1_dot_timeline__pb2.TimelineRequest.FromString,
                     response_serializer=westward_dot_v1_dot_timeline__pb2.TimelineResponse.SerializeToString,
+            ),
+            'Preview': grpc.unary_unary_rpc_method_handler(
+                    servicer.Preview,
+                    request_deserializer=westward_dot_v1_dot_preview__pb2.PreviewRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_placement__pb2.PreviewResponse.SerializeToString,
+            ),
+            'WhatIf': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhatIf,
+                    request_deserializer=westward_dot_v1_dot_what__if__pb2.WhatIfRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_what__if__pb2.WhatIfResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -527,6 +564,60 @@ class PlacementService:
             '/westward.v1.PlacementService/Timeline',
             westward_dot_v1_dot_timeline__pb2.TimelineRequest.SerializeToString,
             westward_dot_v1_dot_timeline__pb2.TimelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Preview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/westward.v1.PlacementService/Preview',
+            westward_dot_v1_dot_preview__pb2.PreviewRequest.SerializeToString,
+            westward_dot_v1_dot_placement__pb2.PreviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhatIf(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/westward.v1.PlacementService/WhatIf',
+            westward_dot_v1_dot_what__if__pb2.WhatIfRequest.SerializeToString,
+            westward_dot_v1_dot_what__if__pb2.WhatIfResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,7 +6,9 @@ Where jobs are, why, and what the scheduler knows of the world."""
 from collections import abc as _abc
 from grpc import aio as _aio
 from westward.v1 import placement_pb2 as _placement_pb2
+from westward.v1 import preview_pb2 as _preview_pb2
 from westward.v1 import timeline_pb2 as _timeline_pb2
+from westward.v1 import what_if_pb2 as _what_if_pb2
 from westward.v1 import why_pb2 as _why_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -54,6 +56,12 @@ class PlacementServiceStub:
     """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress."""
     Timeline: _grpc.UnaryUnaryMultiCallable[_timeline_pb2.TimelineRequest, _timeline_pb2.TimelineResponse]
     """Load, price and green supply of the hours to come, and who starts when."""
+    Preview: _grpc.UnaryUnaryMultiCallable[_preview_pb2.PreviewRequest, _placement_pb2.PreviewResponse]
+    """What would become of jobs if they were submitted now; nothing is stored. Waits for a round in progress;
+    RESOURCE_EXHAUSTED while several such questions wait.
+    """
+    WhatIf: _grpc.UnaryUnaryMultiCallable[_what_if_pb2.WhatIfRequest, _what_if_pb2.WhatIfResponse]
+    """The queue planned with and without changes of the world, and what differs; waits as Preview does."""
 
 @_typing.type_check_only
 class PlacementServiceAsyncStub(PlacementServiceStub):
@@ -79,6 +87,12 @@ class PlacementServiceAsyncStub(PlacementServiceStub):
     """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress."""
     Timeline: _aio.UnaryUnaryMultiCallable[_timeline_pb2.TimelineRequest, _timeline_pb2.TimelineResponse]  # type: ignore[assignment]
     """Load, price and green supply of the hours to come, and who starts when."""
+    Preview: _aio.UnaryUnaryMultiCallable[_preview_pb2.PreviewRequest, _placement_pb2.PreviewResponse]  # type: ignore[assignment]
+    """What would become of jobs if they were submitted now; nothing is stored. Waits for a round in progress;
+    RESOURCE_EXHAUSTED while several such questions wait.
+    """
+    WhatIf: _aio.UnaryUnaryMultiCallable[_what_if_pb2.WhatIfRequest, _what_if_pb2.WhatIfResponse]  # type: ignore[assignment]
+    """The queue planned with and without changes of the world, and what differs; waits as Preview does."""
 
 class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -167,5 +181,23 @@ class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_timeline_pb2.TimelineResponse, _abc.Awaitable[_timeline_pb2.TimelineResponse]]:
         """Load, price and green supply of the hours to come, and who starts when."""
+
+    @_abc_1.abstractmethod
+    def Preview(
+        self,
+        request: _preview_pb2.PreviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_pb2.PreviewResponse, _abc.Awaitable[_placement_pb2.PreviewResponse]]:
+        """What would become of jobs if they were submitted now; nothing is stored. Waits for a round in progress;
+        RESOURCE_EXHAUSTED while several such questions wait.
+        """
+
+    @_abc_1.abstractmethod
+    def WhatIf(
+        self,
+        request: _what_if_pb2.WhatIfRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_what_if_pb2.WhatIfResponse, _abc.Awaitable[_what_if_pb2.WhatIfResponse]]:
+        """The queue planned with and without changes of the world, and what differs; waits as Preview does."""
 
 def add_PlacementServiceServicer_to_server(servicer: PlacementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

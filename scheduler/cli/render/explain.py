@@ -27,16 +27,24 @@ def explanation(
         parts.append(_waited(told.waited))
     if told.HasField("first_planned_at"):
         parts.append(_planned_first(told))
-    parts.append(Text())
-    if told.candidates:
-        parts += [_Candidates(told), Text()]
+    parts += [Text(), *candidates(told)]
     if starts is not None:
         parts += [heat.Heat(starts), Text()]
-    parts += [_constraint(item) for item in told.binding]
+    parts += binding(told)
     if told.HasField("saving"):
-        parts.append(_saving(told.saving))
+        parts.append(saving(told.saving))
     parts.append(_round(told))
     return Group(*parts)
+
+
+def candidates(told: placement_pb2.Explanation) -> list[RenderableType]:
+    """The table of candidates, if there are any."""
+    return [_Candidates(told), Text()] if told.candidates else []
+
+
+def binding(told: placement_pb2.Explanation) -> list[RenderableType]:
+    """What was full."""
+    return [_constraint(item) for item in told.binding]
 
 
 class _Candidates:
@@ -156,7 +164,8 @@ def _constraint(item: placement_pb2.BindingConstraint) -> Text:
     return Text.assemble(("Full: ", "bold"), common.clean(item.message) or common.clean(item.name))
 
 
-def _saving(saving: placement_pb2.Saving) -> Text:
+def saving(saving: placement_pb2.Saving) -> Text:
+    """Against running at origin at once."""
     yuan = saving.origin_yuan - saving.yuan
     kg = saving.origin_carbon_kg - saving.carbon_kg
     kwh = saving.origin_kwh - saving.kwh

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
@@ -15,17 +16,20 @@ from scheduler.cli.render import (
     jobs,
     nodes,
     placements,
+    plan,
     rounds,
     timeline,
+    what_if,
     why,
 )
 from scheduler.planner.budget import Budget
 from scheduler.rounds.record import PlanFigures, RecordedRound
-from tests.fakes import canned, canned_timeline, canned_why
+from tests.fakes import canned, canned_questions, canned_timeline, canned_why
 from tests.scenario.world import World
 from westward.v1 import job_pb2, placement_pb2
 
 Golden = Callable[[str, str], None]
+JOB_FILE = Path("job.yaml")
 RUNNING, DEFERRED, IMPOSSIBLE, FAILED, _ = canned.jobs()
 
 SCENES: dict[str, Callable[[], RenderableType]] = {
@@ -52,6 +56,11 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "nodes": lambda: nodes.listing(canned.nodes().nodes),
     "placements": lambda: placements.listing(canned.placements().placements),
     "timeline": lambda: timeline.picture(canned_timeline.timeline()),
+    "plan": lambda: plan.answer(canned_questions.preview(), ["llama-sft"], [JOB_FILE]),
+    "plan-array": lambda: plan.answer(canned_questions.preview(chunks=4), ["sweep"], [JOB_FILE]),
+    "plan-nowhere": lambda: plan.answer(canned_questions.nowhere(), ["tick-quotes"], [JOB_FILE]),
+    "what-if": lambda: what_if.answer(canned_questions.what_if()),
+    "what-if-same": lambda: what_if.answer(canned_questions.what_if(differs=False)),
     "rounds": lambda: rounds.listing(canned.rounds().rounds),
     "rounds-replay": lambda: rounds.comparison(replayed(0.0), replayed(1.5), identical=False),
 }

@@ -17,6 +17,7 @@ from scheduler.store import Store
 from tests.fakes.clock import ManualClock
 from tests.fakes.jobs import assign
 from tests.fakes.planning import HEAD, Desk, desk
+from tests.fakes.questions import previews_of
 from westward.v1 import placement_pb2 as pb
 
 NODE = HEAD.node_id
@@ -45,6 +46,7 @@ class Office:
             fleet=made.fleet,
             loop=made.loop,
             export=_none,
+            previews=previews_of(made),
             store=made.store,
             clock=made.clock,
         )

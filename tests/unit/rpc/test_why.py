@@ -17,6 +17,7 @@ from scheduler.rounds.thought import Thought, think
 from scheduler.rpc.placements import PlacementServicer
 from tests.fakes.jobs import WHY, end
 from tests.fakes.planning import Desk, desk
+from tests.fakes.questions import previews_of
 from westward.v1 import job_pb2, placement_pb2_grpc, why_pb2
 
 
@@ -32,6 +33,7 @@ async def asking(at_work: Desk) -> AsyncIterator[AsyncClient]:
         fleet=at_work.fleet,
         loop=at_work.loop,
         export=export,
+        previews=previews_of(at_work),
         store=at_work.store,
         clock=at_work.clock,
     )
