@@ -40,10 +40,10 @@ class Round:
     starts_now: int
     starts_later: int
     fragmented: int
-    told_s: float
     checked_s: float
     objections: int
     first_objections: Sequence[str]
+    told_s: float | None = None
     moved_share: float | None = None
     at_once_share: float | None = None
 

@@ -41,7 +41,7 @@ def rounds(cases: Sequence[Case]) -> Table:
             *(f"{cold.wall_s:.2f}", f"{cold.cpu_s:.2f}", f"{cold.gap:.2%}"),
             *(f"{cold.starts_now:,}", f"{cold.starts_later:,}", f"{ours.never:,}"),
             *(f"{ours.left_out:,}", str(cold.fragmented + warm.fragmented)),
-            f"{cold.told_s:.2f}",
+            "–" if cold.told_s is None else f"{cold.told_s:.2f}",
             *(str(cold.objections + warm.objections), f"{case.peak_mb:,.0f}"),
             *(f"{warm.cpu_s:.2f}", f"{warm.gap:.2%}", f"{warm.moved_share or 0:.1%}"),
         )
