@@ -172,9 +172,15 @@ def _mended(model: Model, market: Market, passes: int, known: Floats) -> Floats:
     return market.climb(start, few, folds=folds, before=passes).prices
 
 
-def inserted(model: Model, market: Market, guide: Guide, order: Ints, work: Ints) -> Found:
-    """Places jobs in an order of their classes, each at its cheapest start at prices that fits;
-    ``work`` (1,) counts the pairs that are looked at."""
+def inserted(
+    model: Model, market: Market, guide: Guide, order: Ints, work: Ints, *, keeping: bool = False
+) -> Found:
+    """Places jobs in an order of their classes, each at its cheapest start at prices that fits.
+
+    Args:
+        work: counts the pairs that are looked at, (1,).
+        keeping: who had a place planned before takes it, if it is free.
+    """
     places, residual = nowhere(model), Residual(model)
     sums = sums_at(model.problem, guide.duals.prices)
     insert(
@@ -184,6 +190,7 @@ def inserted(model: Model, market: Market, guide: Guide, order: Ints, work: Ints
         guide.per_pair,
         places.jobs_from,
         order,
+        keeping,
         places.pair,
         places.slot,
         work,
@@ -242,8 +249,9 @@ def squeaky(
     active, bound, work = market.active, guide.duals.bound_yuan, np.zeros(1, dtype=np.int64)
     planned = model.problem.classes["kept_pair"] >= 0
     rank = (_tightness(model) + (keeping & planned))[active]
-    best, worse = inserted(model, market, guide, active[np.argsort(-rank, kind="stable")], work), 0
-    found = best
+    first = active[np.argsort(-rank, kind="stable")]
+    found = best = inserted(model, market, guide, first, work, keeping=keeping)
+    worse = 0
     fewer = FEWER_TRIES if keeping and len(guide.per_pair) > PAIRS_AT_ONCE else 1
     for _ in range(budget.tries // fewer - 1):
         close = best.yuan - bound <= CLOSE * abs(best.yuan)
@@ -256,7 +264,8 @@ def squeaky(
             break
         # They move ahead of three quarters of what was before them.
         rank = np.where(squeaks, rank + AHEAD * (rank.max() - rank), rank)
-        found = inserted(model, market, guide, active[np.argsort(-rank, kind="stable")], work)
+        order = active[np.argsort(-rank, kind="stable")]
+        found = inserted(model, market, guide, order, work, keeping=keeping)
         worse = worse + 1 if found.yuan >= best.yuan else 0
         best = found if found.yuan < best.yuan else best
     return best

@@ -109,23 +109,24 @@ def insert(
     per_pair: Floats,
     jobs_from: Ints,
     which: Ints,
+    keeping: bool,
     pair: Ints,
     slot: Ints,
     work: Ints,
 ) -> None:
-    """Gives places to the jobs of classes that have none, class after class; the one that the round
-    before had planned, if it is free.
+    """Gives places to the jobs of classes that have none, class after class.
 
     Args:
         jobs_from: where the jobs of each class begin in ``pair`` and ``slot``, (K + 1,).
         which: classes in the order in which they choose.
+        keeping: who had a place planned in the round before takes it, if it is free.
         work: counts the pairs looked at, (1,).
     """
     room = np.empty((2, problem.axis + 1))
     clear = np.empty(problem.axis + 1, dtype=np.int64)
     for k in which:
         known, known_slot = -1, 0
-        if problem.classes[k].kept_pair >= 0:
+        if keeping and problem.classes[k].kept_pair >= 0:
             known, known_slot = problem.classes[k].kept_pair, problem.classes[k].kept_slot
         for j in range(jobs_from[k], jobs_from[k + 1]):
             if pair[j] >= 0:

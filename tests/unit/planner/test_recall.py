@@ -108,3 +108,18 @@ def test_who_cannot_wait_takes_a_place_that_was_planned_for_others() -> None:
     assert "urgent" in {p.job_id for p in made.plan.placements}
     assert check(snapshot, made.plan) == []
     assert made.plan.bound_yuan <= made.plan.objective_yuan
+
+
+def test_an_urgent_newcomer_displaces_what_was_planned() -> None:
+    world = World(slots=96)
+    for name, price in (("qingyang", 0.398), ("horinger", 0.32), ("zhongwei", 0.36)):
+        world.hub(name, price=price, green_kw=3.0)
+        world.busy(f"{name}-0", minutes=90, ran_minutes=1, gpus=8)
+    world.job("first", gpus=8, minutes=90).job("second", gpus=8, minutes=90)
+    made = plan_round(world.snapshot())
+    assert "horinger" in {p.cluster for p in made.plan.placements}
+    world.job("urgent", gpus=8, minutes=60, priority=500, must_be_in=("horinger",))
+    again = plan_round(after(made, world.snapshot())).plan
+    starts = {p.job_id: (p.cluster, p.start_at) for p in again.placements}
+    assert starts["urgent"] == ("horinger", min(at for _, at in starts.values()))
+    assert again.gap < 0.001
