@@ -1,4 +1,5 @@
-"""Writes the tables of keys of operations.md and policies.md from the models that read the files.
+"""Writes the tables of keys of operations.md and policies.md from the models that read the files,
+and the table of metrics.md from the catalogue of what is exported.
 
 ``python docs/reference.py`` writes them in place, between the marks that name each table.
 """
@@ -13,16 +14,18 @@ from pydantic_core import PydanticUndefined
 
 from agents.config import AgentConfig
 from scheduler.config import SchedulerConfig
+from scheduler.metrics import catalogue
 from scheduler.policyfile.sections import PolicyFile
 
 HERE = Path(__file__).resolve().parent
-FILES = (HERE / "operations.md", HERE / "policies.md")
+FILES = (HERE / "operations.md", HERE / "policies.md", HERE / "metrics.md")
 TABLES: dict[str, type[BaseModel]] = {
     "scheduler": SchedulerConfig,
     "agent": AgentConfig,
     "policies": PolicyFile,
 }
 END = "<!-- end -->"
+METRICS = "<!-- metrics -->\n"
 
 
 def _section(annotation: Any) -> tuple[type[BaseModel] | None, str]:
@@ -74,6 +77,10 @@ def filled(document: str) -> str:
         table = "\n".join(["| key | default | meaning |", "|---|---|---|", *rows(model)])
         after = after[after.index(END) :]
         document = f"{before}<!-- keys: {name} -->\n{table}\n{after}"
+    if METRICS in document:
+        before, after = document.split(METRICS)
+        table = "\n".join(catalogue.rows())
+        document = f"{before}{METRICS}{table}\n{after[after.index(END) :]}"
     return document
 
 

@@ -17,7 +17,7 @@ from scheduler.policyfile.sections import PolicyFile
 
 FILE = Path(__file__).resolve().parent / "westward" / "values.schema.json"
 # Set by the templates.
-SCHEDULER_OWN = {"listen", "database_url", "token", "tls", "policies"}
+SCHEDULER_OWN = {"listen", "database_url", "token", "tls", "policies", "metrics"}
 AGENT_OWN = {"node_id", "data_dir", "head"}
 
 Schema = dict[str, Any]
@@ -67,6 +67,16 @@ def _secret(*keys: str) -> Schema:
     return strict(existingSecret=TEXT, **dict.fromkeys(keys, FILLED))
 
 
+def _metrics() -> Schema:
+    monitor = strict(enabled=FLAG, interval=FILLED, labels=TEXTS)
+    return strict(
+        enabled=FLAG,
+        port=PORT,
+        serviceMonitor=monitor,
+        dashboard=strict(enabled=FLAG, labels=TEXTS),
+    )
+
+
 def _scheduler(definitions: Schema) -> Schema:
     return strict(
         enabled=FLAG,
@@ -77,6 +87,7 @@ def _scheduler(definitions: Schema) -> Schema:
         storage=strict(size=FILLED, className=TEXT),
         token=_secret("key"),
         tls=_secret(),
+        metrics=_metrics(),
         **_pods(),
     )
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from scheduler.dispatch.leases import Leases
 from scheduler.dispatch.streams import Streams
 from scheduler.heap import collect_rarely
 from scheduler.logsetup import configure
+from scheduler.metrics.serving import Figures, measured
 from scheduler.planning.loop import PlanningLoop
 from scheduler.planning.process import PlannerProcess
 from scheduler.policyfile.live import LiveRules
@@ -34,6 +36,7 @@ from scheduler.rpc.jobs import JobServicer
 from scheduler.rpc.nodes import NodeServicer
 from scheduler.rpc.placements import PlacementServicer
 from scheduler.rpc.preview import PreviewCalls, Questions
+from scheduler.state.audit import Audit
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.store import Store, granted
@@ -86,6 +89,23 @@ def _fleet(config: SchedulerConfig, clock: Clock, store: Store) -> Fleet:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """A scheduler, wired."""
+
+    config: SchedulerConfig
+    clock: Clock
+    store: Store
+    planner: PlannerProcess
+    book: JobBook
+    fleet: Fleet
+    audit: Audit
+    streams: Streams
+    leases: Leases
+    dispatcher: Dispatcher
+    loop: PlanningLoop
+
+
 @asynccontextmanager
 async def running(config: SchedulerConfig) -> AsyncIterator[str]:
     """A whole scheduler, until the context ends; yields the host:port it serves on.
@@ -100,44 +120,16 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
     planner = PlannerProcess()
     tasks: list[asyncio.Task[None]] = []
     server: grpc.aio.Server | None = None
+    parts: Parts | None = None
     try:
-        book = JobBook(store, clock)
-        await book.load()
-        fleet, streams = _fleet(config, clock, store), Streams()
-        leases = await _leases(store, clock, config.lease_ttl_s)
-        dispatcher = Dispatcher(book, fleet, leases, streams, clock)
-        loop = _planning(planner, config=config, clock=clock, book=book, fleet=fleet, store=store)
-        book.on_step(dispatcher.on_step)
-        book.on_step(loop.on_step)
-        nodes = NodeServicer(
-            config=config,
-            clock=clock,
-            fleet=fleet,
-            dispatcher=dispatcher,
-            streams=streams,
-            store=store,
-            changed=loop.trigger,
-        )
-        world = World(fleet, loop, dispatcher, config, store=store, clock=clock)
-        jobs, placements = _for_people(
-            world, clock=clock, book=book, fleet=fleet, loop=loop, planner=planner, store=store
-        )
-        server = _server(config, jobs, nodes, placements)
+        parts = await _wired(config, clock, store, planner)
+        server = _server(config, *_servicers(parts))
         address = await _listen(server, config)
-        tasks = _spawned(
-            {
-                "planning loop": _plan(loop, planner),
-                "contact watch": dispatcher.watch_contact(),
-                "drain": Drain(book, store.marks.all, clock).watch(),
-                "leadership watch": store.database.keep_leading(),
-                "earlier leases": housekeeping.settle_leases(store, leases),
-                "energy": fleet.meters.keep_always(store.energy),
-                "retention": housekeeping.tidy(store, config.keep, clock),
-            }
-        )
-        loop.trigger("start")
-        log.info("scheduler.serving", address=address, database=store.safe_url)
-        yield address
+        tasks = _spawned(_loops(parts))
+        async with measured(config.metrics.listen, partial(_figures, parts), store):
+            parts.loop.trigger("start")
+            log.info("scheduler.serving", address=address, database=store.safe_url)
+            yield address
     finally:
         if server is not None:
             await server.stop(STOP_GRACE_S)
@@ -145,8 +137,95 @@ async def running(config: SchedulerConfig) -> AsyncIterator[str]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         planner.close()
+        if parts is not None:
+            await parts.audit.end()
         await store.close()
     _raise_ends(tasks)
+
+
+async def _wired(
+    config: SchedulerConfig, clock: Clock, store: Store, planner: PlannerProcess
+) -> Parts:
+    book = JobBook(store, clock)
+    await book.load()
+    fleet = _fleet(config, clock, store)
+    audit = Audit(store.events, fleet, clock, config.report_interval_s)
+    await audit.begin()
+    streams = Streams()
+    leases = await _leases(store, clock, config.lease_ttl_s)
+    dispatcher = Dispatcher(book, fleet, leases, streams, clock)
+    loop = _planning(planner, config=config, clock=clock, book=book, fleet=fleet, store=store)
+    loop.on_round(audit)
+    book.on_step(dispatcher.on_step)
+    book.on_step(loop.on_step)
+    book.on_step(lambda _: audit.bell.ring())
+    return Parts(
+        config=config,
+        clock=clock,
+        store=store,
+        planner=planner,
+        book=book,
+        fleet=fleet,
+        audit=audit,
+        streams=streams,
+        leases=leases,
+        dispatcher=dispatcher,
+        loop=loop,
+    )
+
+
+def _servicers(parts: Parts) -> tuple[JobServicer, NodeServicer, PlacementServicer]:
+    book, store, clock = parts.book, parts.store, parts.clock
+    world = World(parts.fleet, parts.loop, parts.dispatcher, parts.config, store=store, clock=clock)
+    jobs = JobServicer(book, store, world, clock)
+    acceptance = Acceptance(book, store, world, clock)
+    nodes = NodeServicer(
+        config=parts.config,
+        clock=parts.clock,
+        fleet=parts.fleet,
+        dispatcher=parts.dispatcher,
+        streams=parts.streams,
+        store=parts.store,
+        changed=parts.loop.trigger,
+        audit=parts.audit,
+    )
+    placements = PlacementServicer(
+        book=parts.book,
+        fleet=parts.fleet,
+        loop=parts.loop,
+        export=parts.planner.export,
+        previews=PreviewCalls(world.questions, acceptance, book, clock),
+        store=parts.store,
+        clock=parts.clock,
+        audit=parts.audit,
+    )
+    return jobs, nodes, placements
+
+
+def _loops(parts: Parts) -> dict[str, Coroutine[Any, Any, None]]:
+    """What runs for ever."""
+    store, clock = parts.store, parts.clock
+    return {
+        "planning loop": _plan(parts.loop, parts.planner),
+        "contact watch": parts.dispatcher.watch_contact(),
+        "drain": Drain(parts.book, store.marks.all, clock).watch(),
+        "leadership watch": store.database.keep_leading(),
+        "earlier leases": housekeeping.settle_leases(store, parts.leases),
+        "energy": parts.fleet.meters.keep_always(store.energy),
+        "audit": parts.audit.watch(),
+        "retention": housekeeping.tidy(store, parts.config.keep, clock),
+    }
+
+
+def _figures(parts: Parts) -> Figures:
+    return Figures(
+        book=parts.book,
+        fleet=parts.fleet,
+        loop=parts.loop,
+        leases=parts.leases,
+        clock=parts.clock,
+        planner_pid=lambda: parts.planner.pid,
+    )
 
 
 async def _leases(store: Store, clock: Clock, lease_ttl_s: float) -> Leases:
@@ -178,30 +257,6 @@ def _planning(
         planner=planner,
         rules=LiveRules(config.policies).now,
     )
-
-
-def _for_people(
-    world: "World",
-    *,
-    clock: Clock,
-    book: JobBook,
-    fleet: Fleet,
-    loop: PlanningLoop,
-    planner: PlannerProcess,
-    store: Store,
-) -> tuple[JobServicer, PlacementServicer]:
-    """What answers those who submit jobs, and those who ask."""
-    acceptance = Acceptance(book, store, world, clock)
-    placements = PlacementServicer(
-        book=book,
-        fleet=fleet,
-        loop=loop,
-        export=planner.export,
-        previews=PreviewCalls(world.questions, acceptance, book, clock),
-        store=store,
-        clock=clock,
-    )
-    return JobServicer(book, store, world, clock), placements
 
 
 async def _plan(loop: PlanningLoop, planner: PlannerProcess) -> None:

@@ -65,6 +65,18 @@ class KeepConfig(_Section):
     jobs_days: Positive = Field(default=365.0, description="jobs with their events and attempts")
     logs_days: Positive = Field(default=30.0, description="what the processes of jobs wrote")
     rounds_days: Positive = Field(default=30.0, description="planning rounds")
+    events_days: Positive = Field(
+        default=90.0, description="what happened to nodes, clusters and rounds"
+    )
+
+
+class MetricsConfig(_Section):
+    """Figures for Prometheus. Whoever reaches the port may read them: no token is asked for."""
+
+    listen: Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")] | None = Field(
+        default=None,
+        description="host:port to serve /metrics on, e.g. 127.0.0.1:9464; unset: nowhere",
+    )
 
 
 class SchedulerConfig(BaseSettings):
@@ -116,6 +128,7 @@ class SchedulerConfig(BaseSettings):
         "the next round on",
     )
     keep: KeepConfig = KeepConfig()
+    metrics: MetricsConfig = MetricsConfig()
     clock: ClockConfig = ClockConfig()
 
     def checkpoints_at(self) -> str | None:

@@ -34,9 +34,10 @@ async def tidy(store: Store, keep: KeepConfig, clock: Clock) -> None:
             jobs = await retention.forget_jobs(database, now - timedelta(days=keep.jobs_days))
             logs = await retention.forget_logs(database, now - timedelta(days=keep.logs_days))
             rounds = await retention.forget_rounds(database, now - timedelta(days=keep.rounds_days))
+            events = await retention.forget_events(database, now - timedelta(days=keep.events_days))
         except StoreError as error:
             log.error("retention.failed", why=str(error))
         else:
-            told = log.info if jobs or logs or rounds else log.debug
-            told("retention.done", jobs=jobs, log_pieces=logs, rounds=rounds)
+            told = log.info if jobs or logs or rounds or events else log.debug
+            told("retention.done", jobs=jobs, log_pieces=logs, rounds=rounds, events=events)
         await asyncio.sleep(TIDY_EVERY_S)

@@ -7,6 +7,7 @@ from bench.instances import Instance, build
 from scheduler.planner.pipeline import Round
 from scheduler.planner.plan import Placement, Plan
 from scheduler.planner.snapshot import PendingJob, PlannedStart, RunningAttempt, Snapshot
+from scheduler.planner.stability import changed
 
 NEW_SHARE = 0.05
 # The new jobs are those of an instance of another seed.
@@ -41,12 +42,8 @@ def moved_shares(snapshot: Snapshot, plan: Plan) -> tuple[float, float]:
     """Of the jobs for which the round before had planned a start that still lies ahead, the share
     that this plan starts later at another time or place, or not at all; and the share of those that
     need not wait for it any more and start now."""
-    placed = {p.job_id: PlannedStart(p.cluster, p.accelerator, p.start_at) for p in plan.placements}
-    ahead = {i: s for i, s in snapshot.previous.items() if s.start_at >= snapshot.now_at}
-    changed = {job_id for job_id, start in ahead.items() if placed.get(job_id) != start}
-    at_once = changed & {placement.job_id for placement in plan.placements if placement.now}
-    count = max(len(ahead), 1)
-    return len(changed - at_once) / count, len(at_once) / count
+    found = changed(snapshot.previous, snapshot.now_at, plan.placements)
+    return found.moved_share, found.at_once / max(found.ahead, 1)
 
 
 def _attempt(job: PendingJob, placement: Placement) -> RunningAttempt:

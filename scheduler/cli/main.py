@@ -35,7 +35,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "placements": ("placements", "List what is placed where, at what cost and how green."),
     "timeline": ("timeline", "Show the hours to come: load, price, green supply, who starts."),
     "top": ("top.command", "Watch clusters, queue and running jobs, full-screen."),
-    "rounds": ("rounds", "List planning rounds; export one, and plan it again."),
+    "rounds": ("rounds", "List planning rounds; show one, export it, and plan it again."),
+    "events": (
+        "events",
+        "Show what happened to jobs, hosts, clusters and rounds, the newest last.",
+    ),
     "replay": ("replay", "Replay past jobs under several policies and compare them."),
     "policy": ("policy", "Check a policy file, and show what it puts in force."),
     "scheduler": ("scheduler", "Run the scheduler."),

@@ -2,31 +2,52 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import RenderableType
+from typer.core import TyperGroup
 
 from scheduler.cli import exits, session
 from scheduler.cli.failures import say
 from scheduler.cli.output import Output, OutputOption, emit, emit_plain, show
 from scheduler.cli.render import rounds as render
+from scheduler.cli.watch import WatchOption, present, with_seconds
 from scheduler.rounds.file import RoundFileError, from_bytes
 from scheduler.rounds.record import RecordedRound
+from westward.v1 import placement_pb2
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+class ShowById(TyperGroup):
+    """A number is a round: `westward rounds 41` is `westward rounds show 41`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0].isdecimal():
+            args = ["show", *args]
+        return super().parse_args(ctx, list(with_seconds(args)))
 
 
-@app.callback(invoke_without_command=True, subcommand_metavar="[export | replay FILE]")
+app = typer.Typer(cls=ShowById, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True, subcommand_metavar="[ID | export | replay FILE]")
 def rounds(
     ctx: typer.Context,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000)] = 20,
+    watch: WatchOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """List planning rounds; export one, and plan it again.
+    """List planning rounds; show one, export it, and plan it again.
+
+    MOVED says how many of the later starts that the round before had planned were put elsewhere.
 
     Examples:
 
       westward rounds -n 5 -o wide
+
+      westward rounds --watch
+
+      westward rounds 41
 
       westward rounds export -f round.json.gz
 
@@ -34,10 +55,29 @@ def rounds(
     """
     if ctx.invoked_subcommand is not None:
         return
+
+    def draw(answer: placement_pb2.ListRoundsResponse) -> RenderableType:
+        return render.listing(answer.rounds, wide=output is Output.WIDE)
+
     with session.connect() as client:
-        answer = client.rounds(limit=limit)
+        present(lambda: client.rounds(limit=limit), draw, output=output, every_s=watch)
+
+
+@app.command("show")
+def show_round(
+    round_id: Annotated[int, typer.Argument(metavar="ID", min=1)],
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Show what one round saw and decided, and how long it took (`show` may be left out).
+
+    Example:
+
+      westward rounds 41
+    """
+    with session.connect() as client:
+        answer = client.get_round(round_id)
     if output.for_people:
-        show(render.listing(answer.rounds, wide=output is Output.WIDE))
+        show(render.detail(answer.round))
     else:
         emit(answer, output)
 

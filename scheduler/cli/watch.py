@@ -49,10 +49,11 @@ class Watchable(TyperCommand):
     """A command whose ``--watch`` may go without its seconds."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, list(_with_seconds(args)))
+        return super().parse_args(ctx, list(with_seconds(args)))
 
 
-def _with_seconds(args: list[str]) -> Iterator[str]:
+def with_seconds(args: list[str]) -> Iterator[str]:
+    """The arguments, each ``--watch`` with its seconds."""
     for word, following in pairwise([*args, ""]):
         yield word
         if word in _FLAGS and not _is_figure(following):

@@ -87,10 +87,13 @@ class AsyncClient:
     drain_node = _call(requests.drain_node)
     uncordon_node = _call(requests.uncordon_node)
     rounds = _call(requests.rounds)
+    get_round = _call(requests.get_round)
+    list_events = _call(requests.list_events)
     export_round = _call(requests.export_round)
     timeline = _call(requests.timeline)
     watch = _stream(requests.watch)
     logs = _stream(requests.logs)
+    watch_events = _stream(requests.watch_events)
 
     async def jobs(
         self,

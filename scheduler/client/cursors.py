@@ -2,7 +2,7 @@
 
 from typing import Protocol, TypeVar
 
-from westward.v1 import job_pb2
+from westward.v1 import event_pb2, job_pb2
 
 Item = TypeVar("Item")
 
@@ -36,6 +36,23 @@ class WatchCursor:
         repeated = self._repeated.pop(job.id, None) == job.version
         self._seen[job.id] = job.version
         return None if repeated else answer
+
+
+class EventCursor:
+    """Has the stream go on after the last event that was seen: the request is sent anew."""
+
+    def __init__(self, request: event_pb2.WatchEventsRequest) -> None:
+        self._request = request
+        self._seen = request.after
+
+    def reopen(self) -> None:
+        """The stream is opened anew."""
+        self._request.after = self._seen
+
+    def accept(self, answer: event_pb2.WatchEventsResponse) -> event_pb2.WatchEventsResponse | None:
+        """The answer: none comes twice."""
+        self._seen = answer.position
+        return answer
 
 
 class LogCursor:

@@ -5,13 +5,22 @@ made from these functions.
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
-from scheduler.client.cursors import Cursor, LogCursor, WatchCursor
+from scheduler.client.cursors import Cursor, EventCursor, LogCursor, WatchCursor
 from scheduler.client.workdir import PackedDir
-from westward.v1 import job_pb2, placement_pb2, preview_pb2, timeline_pb2, what_if_pb2, why_pb2
+from westward.v1 import (
+    event_pb2,
+    job_pb2,
+    placement_pb2,
+    preview_pb2,
+    timeline_pb2,
+    what_if_pb2,
+    why_pb2,
+)
 from westward.v1.job_pb2_grpc import JobServiceStub
 from westward.v1.placement_pb2_grpc import PlacementServiceStub
 
@@ -254,6 +263,40 @@ def timeline(
     """Load, price and green supply of the hours to come, and the first jobs that start in them."""
     request = timeline_pb2.TimelineRequest(hours=hours, cluster=cluster, starts=starts)
     return Call(lambda s: s.placements.Timeline, request)
+
+
+def get_round(round_id: int) -> Call[placement_pb2.GetRoundResponse]:
+    """One planning round."""
+    request = placement_pb2.GetRoundRequest(round_id=round_id)
+    return Call(lambda s: s.placements.GetRound, request)
+
+
+def list_events(
+    *,
+    job_id: str = "",
+    node_id: str = "",
+    cluster: str = "",
+    since_at: datetime | None = None,
+    page_size: int = 0,
+    page_token: str = "",
+) -> Call[event_pb2.ListEventsResponse]:
+    """A page of the audit trail, newest first; there may be few although there are more."""
+    request = event_pb2.ListEventsRequest(
+        job_id=job_id, node_id=node_id, cluster=cluster, page_size=page_size, page_token=page_token
+    )
+    if since_at is not None:
+        request.since_at.FromDatetime(since_at)
+    return Call(lambda s: s.placements.ListEvents, request)
+
+
+def watch_events(
+    *, job_id: str = "", node_id: str = "", cluster: str = "", after: str = ""
+) -> Stream[event_pb2.WatchEventsResponse]:
+    """The audit trail as it grows, after a position that ``list_events`` gave, or from now on."""
+    request = event_pb2.WatchEventsRequest(
+        job_id=job_id, node_id=node_id, cluster=cluster, after=after
+    )
+    return Stream(lambda s: s.placements.WatchEvents, request, EventCursor(request))
 
 
 def export_round(round_id: int = 0) -> Call[placement_pb2.ExportRoundResponse]:

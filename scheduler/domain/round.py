@@ -10,7 +10,11 @@ from scheduler.domain.span import Span, runs_between
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRecord:
     """One planning pass. ``jobs`` is the number it saw; ``stages`` are (name, ms of real time);
-    ``reasons`` counts the jobs that were not placed by reason code.
+    ``reasons`` counts the jobs that were not placed by reason code, ``interruptions`` the attempts
+    that it wants stopped by kind. Beside the jobs it saw ``running`` attempts, ``nodes`` and
+    ``clusters``. Of the later starts that the round before had planned for its jobs, and whose time
+    had not passed, it ``moved`` some and ``kept`` the others. ``quick``: it planned only the front
+    of the line.
     """
 
     id: int
@@ -26,6 +30,13 @@ class RoundRecord:
     wall_ms: float
     stages: tuple[tuple[str, float], ...] = ()
     reasons: dict[str, int] = field(default_factory=dict)
+    interruptions: dict[str, int] = field(default_factory=dict)
+    running: int = 0
+    nodes: int = 0
+    clusters: int = 0
+    moved: int = 0
+    kept: int = 0
+    quick: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ round is in proportion to what has changed, or cut into pieces of about a millis
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -32,6 +32,7 @@ from scheduler.planning.first_plans import FirstPlans
 from scheduler.planning.front import Front, Kinds
 from scheduler.planning.in_turn import in_turn
 from scheduler.planning.interruptions import Interruptions
+from scheduler.planning.listening import RoundListener
 from scheduler.planning.messages import Ask, Asked, Decided, DriftedError, Part, Planner, Start
 from scheduler.planning.pace import SUBMITTED, Pace
 from scheduler.planning.preview_question import Question
@@ -83,6 +84,7 @@ class PlanningLoop:
         self._fleet = fleet
         self._store = store
         self._planner = planner
+        self._listeners: list[RoundListener] = []
         self._suspects = Suspects()
         self._pace = Pace(clock, config.round_interval_s)
         self._interruptions = Interruptions(book, config.slot_s)
@@ -102,6 +104,10 @@ class PlanningLoop:
     def slot_s(self) -> float:
         """How long the slots of its plans are."""
         return self._config.slot_s
+
+    def on_round(self, listener: RoundListener) -> None:
+        """Tells ``listener`` of every round from now on."""
+        self._listeners.append(listener)
 
     def trigger(self, what: str) -> None:
         """Asks for a round soon; ``what`` is kept with the round."""
@@ -190,6 +196,10 @@ class PlanningLoop:
         from what it was told when it was submitted."""
         self._standing.expect(record)
         self._unsent.job(record.job_id)
+
+    def waiting(self) -> Mapping[ReasonCode, int]:
+        """How many pending jobs wait for which reason, as of when that was last told of each."""
+        return self._standing.codes
 
     def waits_because(self, job_id: str) -> Reason | None:
         """Why the last round left a job pending."""
@@ -319,6 +329,7 @@ class PlanningLoop:
             trigger=trigger if choice.front is None else f"{trigger} (front of the line)",
             placed=len(placed),
             wall_ms=(time.perf_counter() - began_s) * 1000,
+            quick=choice.front is not None,
         )
         await self._store_round(record)
 
@@ -347,6 +358,8 @@ class PlanningLoop:
         news = self._standing.unstored()
         await self._store.rounds.add(record, news)
         self._standing.stored(news)
+        for listener in self._listeners:
+            listener.made(record)
         log.info(
             "round",
             id=record.id,
@@ -355,6 +368,8 @@ class PlanningLoop:
             placed=record.placed,
             planned=record.planned,
             unplaced=record.unplaced,
+            moved=record.moved,
+            kept=record.kept,
             gap=round(record.gap, 4),
             wall_ms=round(record.wall_ms, 1),
         )
@@ -370,6 +385,8 @@ class PlanningLoop:
                 self._suspects.forget(job_id)
         told = {"id": round_id, "jobs": len(planned), "again_in_s": round(pause_s, 1)}
         log.error("round.failed", **told, exc_info=error)
+        for listener in self._listeners:
+            listener.failed(round_id, f"{type(error).__name__}: {error}")
         if len(planned) != 1 or planned[0] not in self._pending:
             return
         why = f"the planner fails on this job: {error!r}; it tries again in {pause_s:.1f} s"
@@ -423,4 +440,7 @@ class PlanningLoop:
                 log.info("placement.overtaken", job=change.job_id, why=str(outcome))
                 # Should the planner not have heard of what came between, it does now.
                 self._unsent.job(change.job_id)
+        done = [c.placement for c, o in zip(changes, outcomes, strict=True) if isinstance(o, Step)]
+        for listener in self._listeners:
+            listener.placed([placement for placement in done if placement is not None])
         return {outcome.job.id for outcome in outcomes if isinstance(outcome, Step)}

@@ -15,6 +15,7 @@ from scheduler.domain.why import Obstacles, Starts
 from scheduler.planner.budget import Budget
 from scheduler.planner.plan import Placement, Plan, Verdict
 from scheduler.planner.snapshot import PlannedStart, Prices, Snapshot
+from scheduler.planner.stability import changed
 from scheduler.planner.table import JobTable
 from scheduler.planning.front import Front
 from scheduler.planning.messages import (
@@ -108,7 +109,7 @@ class RoundMaker:
     def plan(self, ask: Ask) -> Decided:
         """A round; see ``messages.Planner``."""
         self._take_in(ask)
-        thought = self._planned(ask)
+        snapshot, thought = self._planned(ask)
         plan = thought.plan
         if ask.only is None:
             self._whole, self._other = (ask, thought), None
@@ -120,7 +121,7 @@ class RoundMaker:
         for i, verdict in enumerate(plan.verdicts):
             self._digest(news, i, verdict, placed.get(verdict.job_id))
         self._news = news
-        return _decided(news, plan, placed.keys())
+        return _decided(news, snapshot, plan, placed.keys())
 
     def part(self, number: int) -> Part:
         """One of the parts of what the last round has decided."""
@@ -183,8 +184,9 @@ class RoundMaker:
         snapshot = self._mirror.snapshot(ask)
         return replace(snapshot, prices=self._prices) if ask.only is None else snapshot
 
-    def _planned(self, ask: Ask) -> Thought:
-        """What the planner thinks, if it is legal; the round can be exported even if it is not."""
+    def _planned(self, ask: Ask) -> tuple[Snapshot, Thought]:
+        """What the planner sees, and what it thinks if that is legal; the round can be exported
+        even if it is not."""
         snapshot = self._snapshot(ask)
         if ask.only is None:
             # A round over all jobs takes the place of the one before, also in memory.
@@ -199,7 +201,7 @@ class RoundMaker:
         self._keep(Kept(ask, snapshot, thought.plan, illegal))
         if illegal:
             raise IllegalPlanError(illegal)
-        return thought
+        return snapshot, thought
 
     def _keep(self, made: Kept) -> None:
         if made.ask.only is None:
@@ -284,7 +286,8 @@ def _finished(explanation: Explanation, ask: Ask, plan: Plan) -> Explanation:
     )
 
 
-def _decided(news: _News, plan: Plan, placed: Iterable[str]) -> Decided:
+def _decided(news: _News, snapshot: Snapshot, plan: Plan, placed: Iterable[str]) -> Decided:
+    change = changed(snapshot.previous, snapshot.now_at, plan.placements)
     unplaced = {verdict.job_id: verdict.code.value for verdict in plan.verdicts}
     for job_id in placed:
         unplaced.pop(job_id, None)
@@ -299,6 +302,11 @@ def _decided(news: _News, plan: Plan, placed: Iterable[str]) -> Decided:
         gap=plan.gap,
         stages=plan.stages,
         interruptions=plan.interruptions,
+        running=len(snapshot.running),
+        nodes=len(snapshot.nodes),
+        clusters=len(snapshot.sites),
+        moved=change.moved,
+        kept=change.ahead - change.moved,
         parts=news.parts,
         first=news.part(0),
     )

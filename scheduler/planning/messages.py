@@ -120,7 +120,9 @@ class Part:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
     """A round's figures and the first of its ``parts``. ``planned`` jobs start later, ``reasons``
-    counts the ``unplaced``."""
+    counts the ``unplaced``. Beside the jobs it saw ``running`` attempts, ``nodes`` and
+    ``clusters``. Of the later starts that the round before had planned it ``moved`` some and
+    ``kept`` the others; see ``stability``."""
 
     round_id: int
     jobs: int
@@ -132,6 +134,11 @@ class Decided:
     gap: float
     stages: tuple[StageTime, ...]
     interruptions: tuple[Interruption, ...]
+    running: int
+    nodes: int
+    clusters: int
+    moved: int
+    kept: int
     parts: int
     first: Part
 

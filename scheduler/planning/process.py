@@ -101,6 +101,12 @@ class PlannerProcess:
         self._pid: Future[int] = self._pool.submit(os.getpid)
         self._loaded = self._pool.submit(_load)
 
+    @property
+    def pid(self) -> int | None:
+        """The process' number, once it has one."""
+        started = self._pid.done() and not self._pid.cancelled() and not self._pid.exception()
+        return self._pid.result() if started else None
+
     async def ready(self) -> None:
         """Waits until the process has loaded all it needs, or failed to: then the next call of
         ``plan`` tells why."""
@@ -182,8 +188,8 @@ class PlannerProcess:
 
     def close(self) -> None:
         """Ends the process, whatever it is doing."""
-        started = self._pid.done() and not self._pid.cancelled() and not self._pid.exception()
+        pid = self.pid
         for child in multiprocessing.active_children():
-            if started and child.pid == self._pid.result():
+            if pid is not None and child.pid == pid:
                 child.kill()
         self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,10 +1,12 @@
 """What the rounds so far think of the jobs that still wait, and what of it is not stored yet."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from scheduler.domain.explanation import Explanation
 from scheduler.domain.job import Job, JobState
+from scheduler.domain.reason import ReasonCode
 from scheduler.domain.round import PlacementRecord
 from scheduler.planner.snapshot import PlannedStart
 from scheduler.planning.calendar import Calendar
@@ -21,6 +23,8 @@ class Standing:
         """``active``: all jobs that are not final, a live view."""
         self._active = active
         self._explained: dict[str, Explanation] = {}
+        # How many of them have which reason.
+        self.codes: Counter[ReasonCode] = Counter()
         self._planned: dict[str, PlacementRecord] = {}
         self._starts: Calendar[datetime] = Calendar()
         self._unstored: dict[str, None] = {}
@@ -52,7 +56,7 @@ class Standing:
                 self._plan(record.job_id, record)
         for explanation in part.news:
             if self._waits(explanation.job_id):
-                self._explained[explanation.job_id] = explanation
+                self._explain(explanation.job_id, explanation)
         self._unstored |= dict.fromkeys(e.job_id for e in part.news if self._waits(e.job_id))
 
     def expect(self, record: PlacementRecord) -> None:
@@ -63,11 +67,11 @@ class Standing:
     def doubt(self, explanation: Explanation) -> None:
         """A job cannot be planned at present."""
         self._plan(explanation.job_id, None)
-        self._explained[explanation.job_id] = explanation
+        self._explain(explanation.job_id, explanation)
 
     def forget(self, job_id: str) -> None:
         """The job waits no longer."""
-        self._explained.pop(job_id, None)
+        self._explain(job_id, None)
         self._unstored.pop(job_id, None)
         self._plan(job_id, None)
 
@@ -81,6 +85,14 @@ class Standing:
         for explanation in explanations:
             if self._explained.get(explanation.job_id) is explanation:
                 self._unstored.pop(explanation.job_id, None)
+
+    def _explain(self, job_id: str, explanation: Explanation | None) -> None:
+        before = self._explained.pop(job_id, None)
+        if before is not None:
+            self.codes[before.reason.code] -= 1
+        if explanation is not None:
+            self._explained[job_id] = explanation
+            self.codes[explanation.reason.code] += 1
 
     def _plan(self, job_id: str, record: PlacementRecord | None) -> None:
         if record is None:

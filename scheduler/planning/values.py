@@ -1,5 +1,6 @@
 """Between the job book's values and the planner's: what a round sees and what it leaves behind."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -126,7 +127,13 @@ def placement_record(
 
 
 def round_record(
-    decided: Decided, *, at: datetime, trigger: str, placed: int, wall_ms: float
+    decided: Decided,
+    *,
+    at: datetime,
+    trigger: str,
+    placed: int,
+    wall_ms: float,
+    quick: bool = False,
 ) -> RoundRecord:
     """A round as it is remembered."""
     return RoundRecord(
@@ -143,4 +150,11 @@ def round_record(
         wall_ms=wall_ms,
         stages=tuple((stage.name, stage.ms) for stage in decided.stages),
         reasons=decided.reasons,
+        interruptions=dict(Counter(one.kind.value for one in decided.interruptions)),
+        running=decided.running,
+        nodes=decided.nodes,
+        clusters=decided.clusters,
+        moved=decided.moved,
+        kept=decided.kept,
+        quick=quick,
     )

@@ -16,8 +16,9 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from scheduler.planner.pauses import next_ask_at
-from scheduler.planner.plan import Interruption, Placement
+from scheduler.planner.plan import Interruption
 from scheduler.planner.snapshot import Claim, PlannedStart, Snapshot
+from scheduler.planner.stability import changed
 from scheduler.replay.book import Live, ReplayBook
 from scheduler.replay.case import CaseError, ReplayCase
 from scheduler.replay.fleet import Fleet
@@ -269,14 +270,6 @@ class _Engine:
         )
 
     def _moved(self, decision: Decision) -> tuple[int, int]:
-        """Plans of the round before whose time has not come, and how many of them are changed."""
-        now = {p.job_id: p for p in decision.placements}
-        ahead = {k: p for k, p in self._previous.items() if p.start_at > self.now_at}
-        return len(ahead), sum(_differs(now.get(k), p) for k, p in ahead.items())
-
-
-def _differs(placement: Placement | None, planned: PlannedStart) -> bool:
-    if placement is None:
-        return True
-    there = PlannedStart(placement.cluster, placement.accelerator, placement.start_at)
-    return there != planned
+        """Plans of the round before whose time has not passed, and how many of them are moved."""
+        found = changed(self._previous, self.now_at, decision.placements)
+        return found.ahead, found.moved

@@ -52,8 +52,9 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounds:
-    """How the rounds went. ``gap`` figures are None for a policy that proves nothing; ``moved`` is
-    the share of later starts, planned in the round before, that a round changed."""
+    """How the rounds went. ``gap`` figures are None for a policy that proves nothing; ``moved``
+    is the share of later starts, planned in the round before, that a round moved; see
+    ``stability``."""
 
     count: int
     p50_ms: float

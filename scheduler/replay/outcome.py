@@ -27,7 +27,7 @@ class Run:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundNote:
     """One round. ``gap`` is None for placers that prove nothing. Of the ``kept`` plans for later
-    starts of the round before, whose time had not come, ``moved`` were changed."""
+    starts of the round before, whose time had not passed, it ``moved`` some; see ``stability``."""
 
     at: datetime
     jobs: int

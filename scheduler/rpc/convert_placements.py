@@ -113,4 +113,11 @@ def round_to_pb(record: RoundRecord) -> placement_pb2.Round:
         wall_ms=record.wall_ms,
         stages=[placement_pb2.Stage(name=name, ms=ms) for name, ms in record.stages],
         reasons=record.reasons,
+        interruptions=record.interruptions,
+        running=record.running,
+        nodes=record.nodes,
+        clusters=record.clusters,
+        moved=record.moved,
+        kept=record.kept,
+        quick=record.quick,
     )

@@ -18,6 +18,7 @@ from scheduler.rpc import convert_jobs, convert_nodes
 from scheduler.rpc.agent_stream import AgentStream
 from scheduler.rpc.convert_jobs import MalformedError
 from scheduler.rpc.convert_nodes import GarbledError
+from scheduler.state.audit import Audit
 from scheduler.state.fleet import Fleet
 from scheduler.state.known import Identity, IdentityTakenError
 from scheduler.state.probers import Probers
@@ -72,6 +73,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         streams: Streams,
         store: Store,
         changed: Callable[[str], None],
+        audit: Audit,
     ) -> None:
         """``changed`` is told when a report may place a job that waits."""
         self._config = config
@@ -82,6 +84,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         self._streams = streams
         self._store = store
         self._changed = changed
+        self._audit = audit
         self._generation = fleet.generation
         self._probers = Probers(fleet.regions)
         self._open: dict[str, AgentStream] = {}
@@ -157,6 +160,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except IdentityTakenError as error:
             log.warning("agent.refused", node=first.hello.node_id, why=str(error))
+            self._audit.refused_agent(first.hello.node_id, first.hello.cluster, str(error))
             await context.abort(grpc.StatusCode.ALREADY_EXISTS, str(error))
         who = stream.identity
         older = self._open.get(who.node_id)
@@ -256,6 +260,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
         told = {(refused.field, refused.value, refused.reason) for refused in rejections}
         for field, value, reason in sorted(told - before):
             log.warning("report.refused", node=node_id, field=field, value=value, reason=reason)
+            self._audit.refused_field(node_id, stream.cluster, field, value, reason)
         ack = node_pb2.ReportAck(
             seq=message.seq, rejections=[convert_nodes.rejection(one) for one in rejections]
         )

@@ -1,27 +1,32 @@
 """Where jobs are, why, and what is known of the world."""
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from datetime import timedelta
 
 import grpc
 
 from scheduler.clock import Clock
-from scheduler.domain.fleet import Mark, Node, Site
+from scheduler.domain.audit import AuditEvent, Happening, Subject
+from scheduler.domain.fleet import Mark, Node, NodeLifecycle, Site
 from scheduler.domain.job import Job, JobState
 from scheduler.domain.round import PlacementRecord
 from scheduler.domain.validation import Violation
 from scheduler.planning.asked_again import AskedAgain
 from scheduler.planning.loop import PlanningLoop
-from scheduler.rpc import callers, convert_jobs, convert_nodes, convert_placements, why
+from scheduler.rpc import callers, convert_jobs, convert_nodes, convert_placements, events, why
 from scheduler.rpc.errors import answers, invalid, not_found
 from scheduler.rpc.preview import PreviewCalls
-from scheduler.rpc.timeline import Timelines, worker_kw
+from scheduler.rpc.timeline import Timelines
+from scheduler.state.audit import Audit
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.state.known import NodeView
+from scheduler.state.load import worker_kw
 from scheduler.store import Store
 from westward.v1 import (
+    event_pb2,
     placement_pb2,
     placement_pb2_grpc,
     preview_pb2,
@@ -32,6 +37,7 @@ from westward.v1 import (
 
 ROUNDS_DEFAULT = 20
 ROUNDS_MOST = 1000
+ROUND_ID_MOST = 2**31 - 1
 # Who states no name.
 OPERATOR = "operator"
 # Characters of what an operator says of it.
@@ -54,6 +60,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         previews: PreviewCalls,
         store: Store,
         clock: Clock,
+        audit: Audit,
     ) -> None:
         """``export`` gives a round as a file, 0 the last whole one; None if it is not kept."""
         self._book = book
@@ -64,6 +71,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         self._previews = previews
         self._store = store
         self._clock = clock
+        self._audit = audit
 
     @answers
     async def Explain(
@@ -154,7 +162,8 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
     ) -> placement_pb2.CordonNodeResponse:
         actor = callers.actor(context, OPERATOR)
         mark = Mark(self._clock.now(), actor, convert_nodes.text(request.reason, REASON_MOST))
-        return placement_pb2.CordonNodeResponse(node=await self._mark(request.node_id, mark))
+        node = await self._mark(request.node_id, mark, mark.actor)
+        return placement_pb2.CordonNodeResponse(node=node)
 
     @answers
     async def DrainNode(
@@ -169,7 +178,8 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         until_at = at + timedelta(seconds=request.deadline_s)
         reason = convert_nodes.text(request.reason, REASON_MOST)
         mark = Mark(at, callers.actor(context, OPERATOR), reason, until_at)
-        return placement_pb2.DrainNodeResponse(node=await self._mark(request.node_id, mark))
+        node = await self._mark(request.node_id, mark, mark.actor)
+        return placement_pb2.DrainNodeResponse(node=node)
 
     @answers
     async def UncordonNode(
@@ -177,18 +187,42 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         request: placement_pb2.UncordonNodeRequest,
         context: Context[placement_pb2.UncordonNodeRequest, placement_pb2.UncordonNodeResponse],
     ) -> placement_pb2.UncordonNodeResponse:
-        return placement_pb2.UncordonNodeResponse(node=await self._mark(request.node_id, None))
+        actor = callers.actor(context, OPERATOR)
+        node = await self._mark(request.node_id, None, actor)
+        return placement_pb2.UncordonNodeResponse(node=node)
 
-    async def _mark(self, node_id: str, mark: Mark | None) -> placement_pb2.Node:
+    async def _mark(self, node_id: str, mark: Mark | None, actor: str) -> placement_pb2.Node:
         if not self._fleet.knows(node_id) and node_id not in self._store.marks.all:
             raise not_found(f"no node {node_id!r} has connected; see `westward nodes`")
-        await self._store.marks.put(node_id, mark)
+        await self._store.marks.put(node_id, mark, self._marked(node_id, mark, actor))
+        self._audit.bell.ring()
         self._fleet.marked()
         self._loop.trigger("node marked")
         found = [view for view in self._fleet.node_views() if view.node.id == node_id]
         if not found:
             return placement_pb2.Node(id=node_id)
         return self._node(found[0], self._busy_gpus(), self._attempts())
+
+    def _marked(self, node_id: str, mark: Mark | None, actor: str) -> AuditEvent:
+        """What an operator's wish is in the audit trail."""
+        node, before = self._fleet.node(node_id), self._store.marks.all.get(node_id)
+        after = mark.lifecycle if mark is not None else NodeLifecycle.READY
+        told = mark.reason if mark is not None else ""
+        if mark is not None and mark.drain_until_at is not None:
+            told += (
+                f"{'; ' * bool(told)}what runs is to leave by {mark.drain_until_at:%m-%d %H:%M} UTC"
+            )
+        return AuditEvent(
+            at=self._clock.now(),
+            actor=actor,
+            subject=Subject.NODE,
+            name=node_id,
+            cluster=node.cluster if node is not None else "",
+            event=Happening.UNCORDONED if mark is None else after.value,
+            from_state=(before.lifecycle if before is not None else NodeLifecycle.READY).value,
+            to_state=after.value,
+            message=told,
+        )
 
     def _node(
         self, view: NodeView, busy: Mapping[str, int], attempts: Mapping[str, int]
@@ -212,6 +246,37 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         return placement_pb2.ListRoundsResponse(
             rounds=[convert_placements.round_to_pb(record) for record in rounds]
         )
+
+    @answers
+    async def GetRound(
+        self,
+        request: placement_pb2.GetRoundRequest,
+        context: Context[placement_pb2.GetRoundRequest, placement_pb2.GetRoundResponse],
+    ) -> placement_pb2.GetRoundResponse:
+        # No database numbers as far as the wire does.
+        record = await self._store.rounds.find(min(request.round_id, ROUND_ID_MOST))
+        if record is None:
+            raise not_found(f"no round {request.round_id} is stored; see `westward rounds`")
+        return placement_pb2.GetRoundResponse(round=convert_placements.round_to_pb(record))
+
+    @answers
+    async def ListEvents(
+        self,
+        request: event_pb2.ListEventsRequest,
+        context: Context[event_pb2.ListEventsRequest, event_pb2.ListEventsResponse],
+    ) -> event_pb2.ListEventsResponse:
+        return await events.listed(self._store.events, request)
+
+    @answers
+    async def WatchEvents(
+        self,
+        request: event_pb2.WatchEventsRequest,
+        context: Context[event_pb2.WatchEventsRequest, event_pb2.WatchEventsResponse],
+    ) -> AsyncIterator[event_pb2.WatchEventsResponse]:
+        follow = events.followed(self._store.events, self._audit.bell, request)
+        async with aclosing(follow) as followed:
+            async for answer in followed:
+                yield answer
 
     @answers
     async def ExportRound(
@@ -265,7 +330,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         held = [job for job in self._live() if job.attempt and job.attempt.cluster == site.cluster]
         by_id = {node.id: node for node in nodes}
         load_kw = sum(
-            worker_kw(job, by_id[node_id])
+            worker_kw(job.spec.per_worker, by_id[node_id])
             for job in held
             for node_id in (job.attempt.nodes if job.attempt else ())
             if node_id in by_id

@@ -27,6 +27,7 @@ from scheduler.domain.validation import Violation
 from scheduler.planning.values import as_of, running_attempt
 from scheduler.rpc import convert_jobs, convert_nodes, convert_placements
 from scheduler.rpc.errors import invalid, not_found
+from scheduler.state.load import worker_kw
 from westward.v1 import timeline_pb2
 
 HOURS_DEFAULT = 24
@@ -201,7 +202,7 @@ class Timelines:
             if job.state is JobState.PENDING or attempt is None or attempt.cluster not in row:
                 continue
             held = as_of(running_attempt(job, attempt), now_at)
-            kw = sum(worker_kw(job, nodes[n]) for n in attempt.nodes if n in nodes)
+            kw = sum(worker_kw(job.spec.per_worker, nodes[n]) for n in attempt.nodes if n in nodes)
             until = Span(grid.start_at, max(held.expected_end_at, now_at))
             spans.add(row[attempt.cluster], until, job.spec.gpus, kw)
         return spans
@@ -221,14 +222,6 @@ class Timelines:
                 kw = record.energy_kwh / hours if hours > 0 else 0.0
                 spans.add(row[record.cluster], run, job.spec.gpus, kw)
         return spans, starts
-
-
-def worker_kw(job: Job, node: Node) -> float:
-    """Draw of one worker on a node, PUE left out."""
-    shape = job.spec.per_worker
-    if shape.gpus:
-        return shape.gpus * node.gpu_power_kw
-    return shape.cpus * node.cpu_power_kw
 
 
 async def _in_pieces(items: Iterable[Item], size: int) -> AsyncIterator[Item]:

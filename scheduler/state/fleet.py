@@ -163,6 +163,11 @@ class Fleet:
         """Whether a node has connected within the last days."""
         return node_id in self._known
 
+    def node(self, node_id: str) -> Node | None:
+        """What a node has last told of itself; None for one that is not known."""
+        known = self._known.get(node_id)
+        return known.node if known is not None else None
+
     def speaks(self, identity: Identity) -> bool:
         """Whether no newer stream of the node has taken this one's place."""
         known = self._known.get(identity.node_id)
@@ -325,6 +330,12 @@ class Fleet:
         """The cluster is reachable and can start attempts."""
         head = self._head(cluster)
         return self.reachable(cluster) and head is not None and not head.not_serving
+
+    def contacts(self) -> dict[str, str | None]:
+        """By cluster that has a head, why it starts nothing: empty while it does, None where the
+        head is silent."""
+        heads = ((name, self._head(name)) for name in sorted(self._clusters))
+        return {c: h.not_serving if self.reachable(c) else None for c, h in heads if h}
 
     def silent_s(self, cluster: str) -> float:
         """Since the head agent was last heard, in seconds of real time; infinite if never."""

@@ -6,8 +6,10 @@ from types import MappingProxyType
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from scheduler.domain.audit import AuditEvent
 from scheduler.domain.fleet import Mark
 from scheduler.store.database import Database
+from scheduler.store.events import insert
 from scheduler.store.tables import NODE_MARKS
 
 
@@ -27,8 +29,9 @@ class MarkStore:
             row.node_id: Mark(row.at, row.actor, row.reason, row.drain_until_at) for row in found
         }
 
-    async def put(self, node_id: str, mark: Mark | None) -> None:
-        """Marks a node, in the place of an earlier mark; None takes it away.
+    async def put(self, node_id: str, mark: Mark | None, event: AuditEvent) -> None:
+        """Marks a node, in the place of an earlier mark; None takes it away. The event that tells
+        of it is stored with it.
 
         Raises:
             StoreError: nothing was stored, and nothing has changed.
@@ -46,6 +49,7 @@ class MarkStore:
                         drain_until_at=mark.drain_until_at,
                     )
                 )
+            insert(connection, [event])
 
         await self._database.write(work)
         if mark is None:

@@ -1,4 +1,5 @@
-"""Forgets what ended long ago: jobs with all that was kept of them, output, and rounds."""
+"""Forgets what ended long ago: jobs with all that was kept of them, output, rounds, and what
+happened to the fleet."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from scheduler.store.tables import (
     BLOBS,
     EVENTS,
     EXPLANATIONS,
+    FLEET_EVENTS,
     JOBS,
     LOG_PIECES,
     LOG_STREAMS,
@@ -31,6 +33,7 @@ log = structlog.get_logger()
 JOBS_MOST = 50
 PIECES_MOST = 200
 ROUNDS_MOST = 1000
+EVENTS_MOST = 1000
 PAUSE_S = 0.05
 
 Work = Callable[[Connection], int]
@@ -64,6 +67,14 @@ async def forget_rounds(database: Database, before_at: datetime) -> int:
     """Removes rounds that were planned before a time; returns how many."""
     query = sa.select(ROUNDS.c.id).where(ROUNDS.c.at < before_at).limit(ROUNDS_MOST)
     drop = sa.delete(ROUNDS).where(ROUNDS.c.id.in_(query))
+    return await _repeatedly(database, lambda c: c.execute(drop).rowcount)
+
+
+async def forget_events(database: Database, before_at: datetime) -> int:
+    """Removes what happened to nodes, clusters and the like before a time; a job's events go with
+    the job. Returns how many."""
+    query = sa.select(FLEET_EVENTS.c.id).where(FLEET_EVENTS.c.at < before_at).limit(EVENTS_MOST)
+    drop = sa.delete(FLEET_EVENTS).where(FLEET_EVENTS.c.id.in_(query))
     return await _repeatedly(database, lambda c: c.execute(drop).rowcount)
 
 

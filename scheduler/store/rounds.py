@@ -47,6 +47,12 @@ class RoundStore:
 
         await self._database.write(work)
 
+    async def find(self, round_id: int) -> RoundRecord | None:
+        """One round; None where there is none, or it was so long ago that it is forgotten."""
+        query = sa.select(ROUNDS).where(ROUNDS.c.id == round_id)
+        row = await self._database.read(lambda c: c.execute(query).one_or_none())
+        return rows.round_record(row) if row is not None else None
+
     async def list_newest(self, limit: int) -> list[RoundRecord]:
         """Rounds, newest first."""
         query = sa.select(ROUNDS).order_by(ROUNDS.c.id.desc()).limit(limit)

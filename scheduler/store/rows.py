@@ -240,6 +240,13 @@ def of_round(value: RoundRecord) -> Values:
         "wall_ms": value.wall_ms,
         "stages": json.dumps(value.stages),
         "reasons": json.dumps(value.reasons),
+        "interruptions": json.dumps(value.interruptions),
+        "running": value.running,
+        "nodes": value.nodes,
+        "clusters": value.clusters,
+        "moved": value.moved,
+        "kept": value.kept,
+        "quick": value.quick,
     }
 
 
@@ -259,6 +266,13 @@ def round_record(row: Row[Any]) -> RoundRecord:
         wall_ms=row.wall_ms,
         stages=tuple((name, ms) for name, ms in json.loads(row.stages)),
         reasons=json.loads(row.reasons),
+        interruptions=json.loads(row.interruptions),
+        running=row.running,
+        nodes=row.nodes,
+        clusters=row.clusters,
+        moved=row.moved,
+        kept=row.kept,
+        quick=row.quick,
     )
 
 

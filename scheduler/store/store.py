@@ -8,6 +8,7 @@ from sqlalchemy.engine import make_url
 from scheduler.store.blobs import BlobStore
 from scheduler.store.database import Database, open_database
 from scheduler.store.energy import EnergyStore
+from scheduler.store.events import EventStore
 from scheduler.store.heads import HeadStore
 from scheduler.store.jobs import JobStore
 from scheduler.store.logs import LogStore
@@ -31,6 +32,7 @@ class Store:
     heads: HeadStore
     marks: MarkStore
     energy: EnergyStore
+    events: EventStore
 
     @classmethod
     async def open(cls, url: str) -> "Store":
@@ -53,6 +55,7 @@ class Store:
             HeadStore(database),
             MarkStore(database),
             EnergyStore(database),
+            EventStore(database),
         )
         await store.heads.load()
         await store.marks.load()

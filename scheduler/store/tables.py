@@ -6,7 +6,17 @@ The schema is created and changed by ``migrations`` alone; a test compares the t
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, DateTime, Dialect, Double, Integer, LargeBinary, Table, text
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    Double,
+    Integer,
+    LargeBinary,
+    Table,
+    false,
+    text,
+)
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import CheckConstraint, Field, Index, SQLModel, UniqueConstraint
 
@@ -138,6 +148,29 @@ class EventRow(SQLModel, table=True):
     attempt_id: str | None
 
 
+class FleetEventRow(SQLModel, table=True):
+    """What happened to other things than jobs; a number is never given twice."""
+
+    __tablename__ = "fleet_events"
+    __table_args__ = (
+        CheckConstraint("kind IN ('SCHEDULER', 'CLUSTER', 'NODE', 'ROUND')", name="known_kind"),
+        Index("fleet_events_by_name", "kind", "name", "id"),
+        Index("fleet_events_by_cluster", "cluster", "id"),
+        Index("fleet_events_by_time", "at"),
+        {"sqlite_autoincrement": True},
+    )
+    id: int | None = Field(primary_key=True, default=None, sa_type=BIG)
+    at: datetime = Field(sa_type=UtcDateTime)
+    actor: str
+    kind: str
+    name: str
+    cluster: str
+    event: str
+    from_state: str
+    to_state: str
+    message: str
+
+
 class RoundRow(SQLModel, table=True):
     """One planning round."""
 
@@ -155,6 +188,13 @@ class RoundRow(SQLModel, table=True):
     wall_ms: float
     stages: str
     reasons: str
+    interruptions: str = Field(sa_column_kwargs={"server_default": "{}"})
+    running: int = Field(sa_column_kwargs={"server_default": "0"})
+    nodes: int = Field(sa_column_kwargs={"server_default": "0"})
+    clusters: int = Field(sa_column_kwargs={"server_default": "0"})
+    moved: int = Field(sa_column_kwargs={"server_default": "0"})
+    kept: int = Field(sa_column_kwargs={"server_default": "0"})
+    quick: bool = Field(sa_column_kwargs={"server_default": false()})
 
 
 class ExplanationRow(SQLModel, table=True):
@@ -264,6 +304,7 @@ def _table(name: str) -> Table:
 JOBS = _table("jobs")
 ATTEMPTS = _table("attempts")
 EVENTS = _table("events")
+FLEET_EVENTS = _table("fleet_events")
 ROUNDS = _table("rounds")
 EXPLANATIONS = _table("explanations")
 BLOBS = _table("blobs")

@@ -433,7 +433,8 @@ def rounds() -> placement_pb2.ListRoundsResponse:
             placement_pb2.Round(
                 id=41, at=stamp(1), trigger="submit", jobs=5, placed=2, planned=1, unplaced=2,
                 objective_yuan=1218.4, bound_yuan=1215.1, gap=0.0027, wall_ms=104.6, stages=stages,
-                reasons={"LATENCY": 1, "CAPACITY": 1},
+                reasons={"LATENCY": 1, "CAPACITY": 1}, interruptions={"PREEMPT": 1}, running=12,
+                nodes=64, clusters=3, moved=3, kept=117,
             ),
             placement_pb2.Round(id=40, at=stamp(0), trigger="tick", wall_ms=0.4),
         ]

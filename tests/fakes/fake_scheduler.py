@@ -11,8 +11,9 @@ from google.protobuf import any_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
-from tests.fakes import canned, canned_questions, canned_timeline, canned_why
+from tests.fakes import canned, canned_events, canned_questions, canned_timeline, canned_why
 from westward.v1 import (
+    event_pb2,
     job_pb2,
     job_pb2_grpc,
     placement_pb2,
@@ -47,6 +48,10 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
         self.watches: list[list[job_pb2.WatchResponse]] = []
         self.pieces: list[list[job_pb2.LogsResponse]] = []
         self.log_requests: list[job_pb2.LogsRequest] = []
+        # What WatchEvents sends, one list per call; the last call's stream ends, others break.
+        self.happenings: list[list[event_pb2.WatchEventsResponse]] = [[]]
+        self.afters: list[str] = []
+        self.event_requests: list[event_pb2.ListEventsRequest] = []
         self.unavailable = 0
         self.page_sizes: list[int] = []
         # Keep the last watch open, as a job that runs would.
@@ -219,6 +224,34 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
         self, request: placement_pb2.ListRoundsRequest, context: Any
     ) -> placement_pb2.ListRoundsResponse:
         return canned.rounds()
+
+    def GetRound(
+        self, request: placement_pb2.GetRoundRequest, context: Any
+    ) -> placement_pb2.GetRoundResponse:
+        found = [item for item in canned.rounds().rounds if item.id == request.round_id]
+        if not found:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"no round {request.round_id} is stored")
+        return placement_pb2.GetRoundResponse(round=found[0])
+
+    def ListEvents(
+        self, request: event_pb2.ListEventsRequest, context: Any
+    ) -> event_pb2.ListEventsResponse:
+        self.event_requests.append(request)
+        found = [e for e in canned_events.audit()[::-1] if request.node_id in ("", e.name)]
+        begin = int(request.page_token or 0)
+        end = begin + min(request.page_size, 3)  # small pages, so that paging is seen
+        token = str(end) if end < len(found) else ""
+        return event_pb2.ListEventsResponse(
+            events=found[begin:end], next_page_token=token, position="" if begin else "7.9"
+        )
+
+    def WatchEvents(
+        self, request: event_pb2.WatchEventsRequest, context: Any
+    ) -> Iterator[event_pb2.WatchEventsResponse]:
+        self.afters.append(request.after)
+        yield from self.happenings.pop(0)
+        if self.happenings:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
 
     def ExportRound(
         self, request: placement_pb2.ExportRoundRequest, context: Any

@@ -17,6 +17,7 @@ from scheduler.rpc.acceptance import Acceptance
 from scheduler.rpc.jobs import JobServicer
 from scheduler.rpc.placements import PlacementServicer
 from scheduler.rpc.preview import PreviewCalls, Questions
+from scheduler.state.audit import Audit
 from scheduler.state.known import Identity
 from tests.fakes.jobs import SmallWorld
 from tests.fakes.planning import GPU_POWER_KW, PUE, Desk, Played, desk
@@ -114,6 +115,7 @@ async def asked(folder: Path) -> AsyncIterator[Asked]:
             previews=previews,
             store=at_work.store,
             clock=clock,
+            audit=Audit(at_work.store.events, at_work.fleet, clock, 5.0),
         )
         job_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
         placement_pb2_grpc.add_PlacementServiceServicer_to_server(placements, server)

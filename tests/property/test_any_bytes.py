@@ -16,6 +16,7 @@ from scheduler.dispatch.dispatcher import Dispatcher
 from scheduler.dispatch.leases import Leases
 from scheduler.dispatch.streams import Streams
 from scheduler.rpc.nodes import NodeServicer
+from scheduler.state.audit import Audit
 from scheduler.state.fleet import Fleet
 from tests.fakes.agent import agent, config
 from tests.fakes.clock import ManualClock
@@ -122,6 +123,7 @@ async def test_any_bytes_leave_the_scheduler_serving(tmp_path: Path) -> None:
             streams=streams,
             store=store,
             changed=lambda _: None,
+            audit=Audit(store.events, fleet, clock, config.report_interval_s),
         )
         server = grpc.aio.server()
         node_pb2_grpc.add_NodeServiceServicer_to_server(servicer, server)

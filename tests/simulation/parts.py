@@ -25,6 +25,7 @@ from scheduler.domain.transitions import Event
 from scheduler.planner.plan import Placement
 from scheduler.planning.values import next_attempt
 from scheduler.rpc.nodes import NodeServicer
+from scheduler.state.audit import Audit
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import Change, JobBook
 from scheduler.store.errors import StoreError
@@ -86,6 +87,8 @@ class Scheduler:
             streams=streams,
             store=store,
             changed=lambda _: None,
+            # Nothing is stored of what it notes.
+            audit=Audit(cast(Any, None), self._fleet, clock, REPORT_INTERVAL_S),
         )
 
     async def run(self, ways: list[Way]) -> None:

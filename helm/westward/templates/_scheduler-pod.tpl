@@ -37,6 +37,10 @@ spec:
       ports:
         - name: grpc
           containerPort: {{ $scheduler.service.port }}
+        {{- if $scheduler.metrics.enabled }}
+        - name: metrics
+          containerPort: {{ $scheduler.metrics.port }}
+        {{- end }}
       {{- range $probe := list (dict "name" "startupProbe" "fails" 60) (dict "name" "readinessProbe" "fails" 2) (dict "name" "livenessProbe" "fails" 6) }}
       {{ $probe.name }}:
         {{- if $scheduler.tls.existingSecret }}

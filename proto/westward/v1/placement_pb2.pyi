@@ -999,6 +999,26 @@ class Round(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class InterruptionsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ID_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     TRIGGER_FIELD_NUMBER: _builtins.int
@@ -1012,6 +1032,13 @@ class Round(_message.Message):
     WALL_MS_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     REASONS_FIELD_NUMBER: _builtins.int
+    INTERRUPTIONS_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
+    CLUSTERS_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    QUICK_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     trigger: _builtins.str
     """What set it off: "submit", "tick", "attempt ended", …"""
@@ -1023,6 +1050,17 @@ class Round(_message.Message):
     bound_yuan: _builtins.float
     gap: _builtins.float
     wall_ms: _builtins.float
+    running: _builtins.int
+    """What it saw beside the jobs."""
+    nodes: _builtins.int
+    clusters: _builtins.int
+    moved: _builtins.int
+    """Of the later starts that the round before had planned for its jobs, and whose time had not passed:
+    those that it put at another time or place or gave up, and those that stand or need not wait.
+    """
+    kept: _builtins.int
+    quick: _builtins.bool
+    """It planned the front of the line alone; what rounds before thought of the others stands."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1030,6 +1068,10 @@ class Round(_message.Message):
     @_builtins.property
     def reasons(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Jobs by the reason they were not placed."""
+
+    @_builtins.property
+    def interruptions(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Attempts it wants stopped, by kind: PREEMPT, MIGRATE, PAUSE."""
 
     def __init__(
         self,
@@ -1047,14 +1089,60 @@ class Round(_message.Message):
         wall_ms: _builtins.float = ...,
         stages: _abc.Iterable[Global___Stage] | None = ...,
         reasons: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        interruptions: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        running: _builtins.int = ...,
+        nodes: _builtins.int = ...,
+        clusters: _builtins.int = ...,
+        moved: _builtins.int = ...,
+        kept: _builtins.int = ...,
+        quick: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "bound_yuan", b"bound_yuan", "gap", b"gap", "id", b"id", "jobs", b"jobs", "objective_yuan", b"objective_yuan", "placed", b"placed", "planned", b"planned", "reasons", b"reasons", "stages", b"stages", "trigger", b"trigger", "unplaced", b"unplaced", "wall_ms", b"wall_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "bound_yuan", b"bound_yuan", "clusters", b"clusters", "gap", b"gap", "id", b"id", "interruptions", b"interruptions", "jobs", b"jobs", "kept", b"kept", "moved", b"moved", "nodes", b"nodes", "objective_yuan", b"objective_yuan", "placed", b"placed", "planned", b"planned", "quick", b"quick", "reasons", b"reasons", "running", b"running", "stages", b"stages", "trigger", b"trigger", "unplaced", b"unplaced", "wall_ms", b"wall_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Round: _TypeAlias = Round  # noqa: Y015
+
+@_typing.final
+class GetRoundRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    round_id: _builtins.int
+    def __init__(
+        self,
+        *,
+        round_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRoundRequest: _TypeAlias = GetRoundRequest  # noqa: Y015
+
+@_typing.final
+class GetRoundResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def round(self) -> Global___Round: ...
+    def __init__(
+        self,
+        *,
+        round: Global___Round | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRoundResponse: _TypeAlias = GetRoundResponse  # noqa: Y015
 
 @_typing.final
 class ListRoundsRequest(_message.Message):

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from westward.v1 import event_pb2 as westward_dot_v1_dot_event__pb2
 from westward.v1 import placement_pb2 as westward_dot_v1_dot_placement__pb2
 from westward.v1 import preview_pb2 as westward_dot_v1_dot_preview__pb2
 from westward.v1 import timeline_pb2 as westward_dot_v1_dot_timeline__pb2
@@ -83,6 +84,11 @@ class PlacementServiceStub:
                 request_serializer=westward_dot_v1_dot_placement__pb2.ListRoundsRequest.SerializeToString,
                 response_deserializer=westward_dot_v1_dot_placement__pb2.ListRoundsResponse.FromString,
                 _registered_method=True)
+        self.GetRound = channel.unary_unary(
+                '/westward.v1.PlacementService/GetRound',
+                request_serializer=westward_dot_v1_dot_placement__pb2.GetRoundRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_placement__pb2.GetRoundResponse.FromString,
+                _registered_method=True)
         self.ExportRound = channel.unary_unary(
                 '/westward.v1.PlacementService/ExportRound',
                 request_serializer=westward_dot_v1_dot_placement__pb2.ExportRoundRequest.SerializeToString,
@@ -102,6 +108,16 @@ class PlacementServiceStub:
                 '/westward.v1.PlacementService/WhatIf',
                 request_serializer=westward_dot_v1_dot_what__if__pb2.WhatIfRequest.SerializeToString,
                 response_deserializer=westward_dot_v1_dot_what__if__pb2.WhatIfResponse.FromString,
+                _registered_method=True)
+        self.ListEvents = channel.unary_unary(
+                '/westward.v1.PlacementService/ListEvents',
+                request_serializer=westward_dot_v1_dot_event__pb2.ListEventsRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_event__pb2.ListEventsResponse.FromString,
+                _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/westward.v1.PlacementService/WatchEvents',
+                request_serializer=westward_dot_v1_dot_event__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=westward_dot_v1_dot_event__pb2.WatchEventsResponse.FromString,
                 _registered_method=True)
 
 
@@ -169,6 +185,12 @@ class PlacementServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetRound(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExportRound(self, request, context):
         """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress.
         """
@@ -194,6 +216,19 @@ class PlacementServiceServicer:
     def WhatIf(self, request, context):
         """The queue planned with and without changes of the world, and what differs; waits as Preview does.
         """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEvents(self, request, context):
+        """Who did what to what, when and why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchEvents(self, request, context):
+        """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -246,6 +281,11 @@ def add_PlacementServiceServicer_to_server(servicer, server):
                     request_deserializer=westward_dot_v1_dot_placement__pb2.ListRoundsRequest.FromString,
                     response_serializer=westward_dot_v1_dot_placement__pb2.ListRoundsResponse.SerializeToString,
             ),
+            'GetRound': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRound,
+                    request_deserializer=westward_dot_v1_dot_placement__pb2.GetRoundRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_placement__pb2.GetRoundResponse.SerializeToString,
+            ),
             'ExportRound': grpc.unary_unary_rpc_method_handler(
                     servicer.ExportRound,
                     request_deserializer=westward_dot_v1_dot_placement__pb2.ExportRoundRequest.FromString,
@@ -265,6 +305,16 @@ def add_PlacementServiceServicer_to_server(servicer, server):
                     servicer.WhatIf,
                     request_deserializer=westward_dot_v1_dot_what__if__pb2.WhatIfRequest.FromString,
                     response_serializer=westward_dot_v1_dot_what__if__pb2.WhatIfResponse.SerializeToString,
+            ),
+            'ListEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvents,
+                    request_deserializer=westward_dot_v1_dot_event__pb2.ListEventsRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_event__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=westward_dot_v1_dot_event__pb2.WatchEventsRequest.FromString,
+                    response_serializer=westward_dot_v1_dot_event__pb2.WatchEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -521,6 +571,33 @@ class PlacementService:
             _registered_method=True)
 
     @staticmethod
+    def GetRound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/westward.v1.PlacementService/GetRound',
+            westward_dot_v1_dot_placement__pb2.GetRoundRequest.SerializeToString,
+            westward_dot_v1_dot_placement__pb2.GetRoundResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ExportRound(request,
             target,
             options=(),
@@ -618,6 +695,60 @@ class PlacementService:
             '/westward.v1.PlacementService/WhatIf',
             westward_dot_v1_dot_what__if__pb2.WhatIfRequest.SerializeToString,
             westward_dot_v1_dot_what__if__pb2.WhatIfResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/westward.v1.PlacementService/ListEvents',
+            westward_dot_v1_dot_event__pb2.ListEventsRequest.SerializeToString,
+            westward_dot_v1_dot_event__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/westward.v1.PlacementService/WatchEvents',
+            westward_dot_v1_dot_event__pb2.WatchEventsRequest.SerializeToString,
+            westward_dot_v1_dot_event__pb2.WatchEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ Where jobs are, why, and what the scheduler knows of the world."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from westward.v1 import event_pb2 as _event_pb2
 from westward.v1 import placement_pb2 as _placement_pb2
 from westward.v1 import preview_pb2 as _preview_pb2
 from westward.v1 import timeline_pb2 as _timeline_pb2
@@ -52,6 +53,7 @@ class PlacementServiceStub:
     UncordonNode: _grpc.UnaryUnaryMultiCallable[_placement_pb2.UncordonNodeRequest, _placement_pb2.UncordonNodeResponse]
     ListRounds: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ListRoundsRequest, _placement_pb2.ListRoundsResponse]
     """Planning rounds, newest first."""
+    GetRound: _grpc.UnaryUnaryMultiCallable[_placement_pb2.GetRoundRequest, _placement_pb2.GetRoundResponse]
     ExportRound: _grpc.UnaryUnaryMultiCallable[_placement_pb2.ExportRoundRequest, _placement_pb2.ExportRoundResponse]
     """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress."""
     Timeline: _grpc.UnaryUnaryMultiCallable[_timeline_pb2.TimelineRequest, _timeline_pb2.TimelineResponse]
@@ -62,6 +64,9 @@ class PlacementServiceStub:
     """
     WhatIf: _grpc.UnaryUnaryMultiCallable[_what_if_pb2.WhatIfRequest, _what_if_pb2.WhatIfResponse]
     """The queue planned with and without changes of the world, and what differs; waits as Preview does."""
+    ListEvents: _grpc.UnaryUnaryMultiCallable[_event_pb2.ListEventsRequest, _event_pb2.ListEventsResponse]
+    """Who did what to what, when and why."""
+    WatchEvents: _grpc.UnaryStreamMultiCallable[_event_pb2.WatchEventsRequest, _event_pb2.WatchEventsResponse]
 
 @_typing.type_check_only
 class PlacementServiceAsyncStub(PlacementServiceStub):
@@ -83,6 +88,7 @@ class PlacementServiceAsyncStub(PlacementServiceStub):
     UncordonNode: _aio.UnaryUnaryMultiCallable[_placement_pb2.UncordonNodeRequest, _placement_pb2.UncordonNodeResponse]  # type: ignore[assignment]
     ListRounds: _aio.UnaryUnaryMultiCallable[_placement_pb2.ListRoundsRequest, _placement_pb2.ListRoundsResponse]  # type: ignore[assignment]
     """Planning rounds, newest first."""
+    GetRound: _aio.UnaryUnaryMultiCallable[_placement_pb2.GetRoundRequest, _placement_pb2.GetRoundResponse]  # type: ignore[assignment]
     ExportRound: _aio.UnaryUnaryMultiCallable[_placement_pb2.ExportRoundRequest, _placement_pb2.ExportRoundResponse]  # type: ignore[assignment]
     """All that a round was planned from, to plan it again elsewhere. Waits for a round in progress."""
     Timeline: _aio.UnaryUnaryMultiCallable[_timeline_pb2.TimelineRequest, _timeline_pb2.TimelineResponse]  # type: ignore[assignment]
@@ -93,6 +99,9 @@ class PlacementServiceAsyncStub(PlacementServiceStub):
     """
     WhatIf: _aio.UnaryUnaryMultiCallable[_what_if_pb2.WhatIfRequest, _what_if_pb2.WhatIfResponse]  # type: ignore[assignment]
     """The queue planned with and without changes of the world, and what differs; waits as Preview does."""
+    ListEvents: _aio.UnaryUnaryMultiCallable[_event_pb2.ListEventsRequest, _event_pb2.ListEventsResponse]  # type: ignore[assignment]
+    """Who did what to what, when and why."""
+    WatchEvents: _aio.UnaryStreamMultiCallable[_event_pb2.WatchEventsRequest, _event_pb2.WatchEventsResponse]  # type: ignore[assignment]
 
 class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -167,6 +176,13 @@ class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
         """Planning rounds, newest first."""
 
     @_abc_1.abstractmethod
+    def GetRound(
+        self,
+        request: _placement_pb2.GetRoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_placement_pb2.GetRoundResponse, _abc.Awaitable[_placement_pb2.GetRoundResponse]]: ...
+
+    @_abc_1.abstractmethod
     def ExportRound(
         self,
         request: _placement_pb2.ExportRoundRequest,
@@ -199,5 +215,20 @@ class PlacementServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_what_if_pb2.WhatIfResponse, _abc.Awaitable[_what_if_pb2.WhatIfResponse]]:
         """The queue planned with and without changes of the world, and what differs; waits as Preview does."""
+
+    @_abc_1.abstractmethod
+    def ListEvents(
+        self,
+        request: _event_pb2.ListEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_event_pb2.ListEventsResponse, _abc.Awaitable[_event_pb2.ListEventsResponse]]:
+        """Who did what to what, when and why."""
+
+    @_abc_1.abstractmethod
+    def WatchEvents(
+        self,
+        request: _event_pb2.WatchEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_event_pb2.WatchEventsResponse], _abc.AsyncIterator[_event_pb2.WatchEventsResponse]]: ...
 
 def add_PlacementServiceServicer_to_server(servicer: PlacementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

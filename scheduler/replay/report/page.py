@@ -116,8 +116,8 @@ POLICIES_TOLD = (
 )
 ROUNDS_TOLD = (
     "The time of a round is the placer's own. The gap is between a plan's objective and its "
-    "certified bound; plans moved are later starts that a round changed although their time had "
-    "not come."
+    "certified bound; plans moved are later starts that a round put at another time or place, "
+    "or gave up, although their time had not passed; to start at once is no move."
 )
 FIGURES: dict[str, tuple[str, str]] = {
     "bars": ("Cost, carbon, green energy and waiting", ""),

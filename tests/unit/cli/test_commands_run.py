@@ -52,6 +52,8 @@ def watched(job_id: str, *states: job_pb2.JobState.ValueType) -> list[job_pb2.Wa
         (["nodes"], "nodes"),
         (["placements"], "placements"),
         (["rounds"], "rounds"),
+        (["rounds", "41"], "round"),
+        (["events"], "events"),
         (["cancel", RUNNING.id], "job"),
     ],
 )

@@ -39,7 +39,7 @@ NO_OUTPUT = {
     "scheduler",
     "top",
 }
-WORDS = {"JOB": "x", "JOB…": "x", "ARRAY": "x", "NODE": "n"}
+WORDS = {"JOB": "x", "JOB…": "x", "ARRAY": "x", "NODE": "n", "ID": "1"}
 
 
 def leaves() -> Iterator[tuple[str, Any]]:

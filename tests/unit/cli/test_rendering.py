@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from scheduler.cli.render import (
     arrays,
     clusters,
     common,
+    events,
     explain,
     jobs,
     nodes,
@@ -24,7 +25,7 @@ from scheduler.cli.render import (
 )
 from scheduler.planner.budget import Budget
 from scheduler.rounds.record import PlanFigures, RecordedRound
-from tests.fakes import canned, canned_questions, canned_timeline, canned_why
+from tests.fakes import canned, canned_events, canned_questions, canned_timeline, canned_why
 from tests.scenario.world import World
 from westward.v1 import job_pb2, placement_pb2
 
@@ -62,6 +63,10 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "what-if": lambda: what_if.answer(canned_questions.what_if()),
     "what-if-same": lambda: what_if.answer(canned_questions.what_if(differs=False)),
     "rounds": lambda: rounds.listing(canned.rounds().rounds),
+    "round": lambda: rounds.detail(canned.rounds().rounds[0]),
+    "events": lambda: events.listing(canned_events.audit()),
+    "events-none": lambda: events.listing([]),
+    "events-follow": lambda: Group(*map(events.line, canned_events.audit())),
     "rounds-replay": lambda: rounds.comparison(replayed(0.0), replayed(1.5), identical=False),
 }
 WIDE_SCENES: dict[str, Callable[[], RenderableType]] = {
@@ -71,6 +76,7 @@ WIDE_SCENES: dict[str, Callable[[], RenderableType]] = {
     "placements": lambda: placements.listing(canned.placements().placements, wide=True),
     "timeline": lambda: timeline.picture(canned_timeline.timeline(192)),
     "rounds": lambda: rounds.listing(canned.rounds().rounds, wide=True),
+    "events": lambda: events.listing(canned_events.audit(), wide=True),
 }
 
 

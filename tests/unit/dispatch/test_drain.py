@@ -13,7 +13,9 @@ from scheduler.domain.job import JobState
 from scheduler.domain.reason import ReasonCode
 from scheduler.rpc.errors import StatusError
 from scheduler.rpc.placements import PlacementServicer
+from scheduler.state.audit import Audit
 from scheduler.store import Store
+from scheduler.store.events import EventFilter
 from tests.fakes.clock import ManualClock
 from tests.fakes.jobs import assign
 from tests.fakes.planning import HEAD, Desk, desk
@@ -49,6 +51,7 @@ class Office:
             previews=previews_of(made),
             store=made.store,
             clock=made.clock,
+            audit=Audit(made.store.events, made.fleet, made.clock, 5.0),
         )
 
     async def ask(self, name: str, request: Any) -> Any:
@@ -114,12 +117,13 @@ async def test_interruptible_work_leaves_a_drained_node_at_once_and_the_rest_at_
 async def test_a_mark_outlives_the_scheduler(office: Office, tmp_path: Path) -> None:
     await office.ask("DrainNode", pb.DrainNodeRequest(node_id=NODE, deadline_s=60, reason="fan"))
     [kept] = office.desk.store.marks.all.values()
+    [told] = (await office.desk.store.events.page(EventFilter(), None, 10)).events
     again = await Store.open(office.desk.store.safe_url.replace(".db", "-copy.db"))
-    await again.marks.put(NODE, kept)
+    await again.marks.put(NODE, kept, told)
     await again.close()
     opened = await Store.open(again.safe_url)
     assert dict(opened.marks.all) == {NODE: kept}
-    await opened.marks.put(NODE, None)
+    await opened.marks.put(NODE, None, told)
     assert not opened.marks.all
     await opened.close()
 

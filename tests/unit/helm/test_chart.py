@@ -1,5 +1,6 @@
 """The chart lints, renders what Kubernetes accepts, and writes what the parts' loaders accept."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,9 @@ SITES: dict[str, Values] = {
             "token": {"existingSecret": "westward-token"},
             "ca": {"existingSecret": "westward-ca"},
         },
+    },
+    "scheduler, watched": {
+        "scheduler": {"metrics": {"enabled": True, "dashboard": {"enabled": True}}},
     },
     "origin region": {
         "image": {"repository": "images.example.org/westward", "pullSecrets": ["pull"]},
@@ -219,6 +223,41 @@ def test_without_policies_there_is_no_policy_file(chart: helm.Chart, tmp_path: P
     manifests = render(chart, SITES["as it is"])
     assert load_scheduler(manifests, tmp_path).policies is None
     assert "policies" not in str(manifests)
+
+
+def test_figures_are_served_inside_the_cluster_alone(chart: helm.Chart, tmp_path: Path) -> None:
+    assert load_scheduler(render(chart, SITES["as it is"]), tmp_path).metrics.listen is None
+    manifests = render(chart, SITES["scheduler, watched"])
+    assert load_scheduler(manifests, tmp_path).metrics.listen == "0.0.0.0:9464"
+    open_to_others = named(manifests, "Service", "west-scheduler")["spec"]["ports"]
+    assert [port["name"] for port in open_to_others] == ["grpc"]
+    inside = named(manifests, "Service", "west-scheduler-metrics")
+    assert inside["spec"]["type"] == "ClusterIP"
+    pod = named(manifests, "StatefulSet", "west-scheduler")["spec"]["template"]
+    assert inside["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    [port] = [p for p in pod["spec"]["containers"][0]["ports"] if p["name"] == "metrics"]
+    assert port["containerPort"] == 9464
+
+
+def test_the_dashboard_arrives_as_it_is(chart: helm.Chart) -> None:
+    made = named(render(chart, SITES["scheduler, watched"]), "ConfigMap", "west-dashboard")
+    file = CHART / "dashboards" / "westward.json"
+    assert json.loads(made["data"]["westward.json"]) == json.loads(file.read_text("utf-8"))
+    assert made["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
+def test_a_service_monitor_finds_the_service_of_the_figures(chart: helm.Chart) -> None:
+    monitor = {"enabled": True, "labels": {"release": "prometheus"}}
+    values = {"scheduler": {"metrics": {"enabled": True, "serviceMonitor": monitor}}}
+    manifests = render(chart, values)
+    made = named(manifests, "ServiceMonitor", "west-scheduler-metrics")
+    service = named(manifests, "Service", "west-scheduler-metrics")
+    wanted = made["spec"]["selector"]["matchLabels"]
+    services = [m for m in manifests if m["kind"] == "Service"]
+    found = [m for m in services if wanted.items() <= m["metadata"]["labels"].items()]
+    assert found == [service]
+    assert made["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    assert made["metadata"]["labels"]["release"] == "prometheus"
 
 
 def test_a_changed_policy_restarts_nothing(chart: helm.Chart) -> None:

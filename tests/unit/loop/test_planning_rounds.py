@@ -50,6 +50,38 @@ async def test_what_starts_now_is_committed_with_its_reasons(at_work: Desk) -> N
     assert at_work.loop.explanation(job.id) is None, "kept for pending jobs alone"
 
 
+async def test_a_round_tells_what_it_saw_and_what_it_moved(at_work: Desk) -> None:
+    for _ in range(4):
+        await at_work.submit()
+
+    def later(snapshot: Snapshot) -> Plan:
+        return plan_of(snapshot, *(place(snapshot, job, 7200.0) for job in snapshot.jobs))
+
+    def shuffled(snapshot: Snapshot) -> Plan:
+        """One starts, one stays, one moves, one is given up."""
+        starts, stays, moves, _ = snapshot.jobs
+        stay_s = (snapshot.previous[stays.id].start_at - snapshot.now_at).total_seconds()
+        places = ((starts, 0.0), (stays, stay_s), (moves, 3600.0))
+        return plan_of(snapshot, *(place(snapshot, job, in_s) for job, in_s in places))
+
+    at_work.decide = later
+    await at_work.loop.round("submit")
+    pass_s(at_work, 60.0)
+    at_work.decide = shuffled
+    await at_work.loop.round("tick")
+    newest, first = await at_work.store.rounds.list_newest(10)
+    assert (first.moved, first.kept) == (0, 0)
+    assert (newest.moved, newest.kept) == (2, 2)
+    assert (newest.nodes, newest.clusters, newest.running, newest.quick) == (1, 1, 0, False)
+    at_work.decide = nothing
+    pass_s(at_work, 60.0)
+    await at_work.loop.round("tick")
+    [given_up] = await at_work.store.rounds.list_newest(1)
+    assert (given_up.moved, given_up.kept, given_up.running) == (2, 0, 1)
+    assert await at_work.store.rounds.find(given_up.id) == given_up
+    assert await at_work.store.rounds.find(99) is None
+
+
 async def test_without_pending_jobs_nothing_is_planned(at_work: Desk) -> None:
     await at_work.loop.round("tick")
     assert at_work.seen == []

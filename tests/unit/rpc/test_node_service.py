@@ -24,6 +24,7 @@ from scheduler.domain.job import ArraySpec, JobState, OnUnreachable
 from scheduler.rpc import nodes
 from scheduler.rpc.nodes import NodeServicer
 from scheduler.state import probers
+from scheduler.state.audit import Audit
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.store import Store
@@ -119,6 +120,7 @@ async def sitting(folder: Path) -> AsyncIterator[Desk]:
             streams=streams,
             store=store,
             changed=lambda _: None,
+            audit=Audit(store.events, fleet, clock, config.report_interval_s),
         )
         async with served(servicer) as connect:
             yield Desk(clock, store, book, fleet, connect)

@@ -15,6 +15,7 @@ from scheduler.planner.budget import Budget
 from scheduler.planner.snapshot import Snapshot
 from scheduler.rounds.thought import Thought, think
 from scheduler.rpc.placements import PlacementServicer
+from scheduler.state.audit import Audit
 from tests.fakes.jobs import WHY, end
 from tests.fakes.planning import Desk, desk
 from tests.fakes.questions import previews_of
@@ -36,6 +37,7 @@ async def asking(at_work: Desk) -> AsyncIterator[AsyncClient]:
         previews=previews_of(at_work),
         store=at_work.store,
         clock=at_work.clock,
+        audit=Audit(at_work.store.events, at_work.fleet, at_work.clock, 5.0),
     )
     server = grpc.aio.server()
     placement_pb2_grpc.add_PlacementServiceServicer_to_server(servicer, server)

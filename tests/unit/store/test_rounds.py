@@ -80,6 +80,13 @@ def a_round(number: int) -> RoundRecord:
         wall_ms=12.5,
         stages=(("model", 3.5), ("solve", 9.0)),
         reasons={"LATENCY": 1},
+        interruptions={"PREEMPT": 2},
+        running=7,
+        nodes=3,
+        clusters=2,
+        moved=1,
+        kept=4,
+        quick=True,
     )
 
 

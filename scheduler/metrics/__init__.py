@@ -1,0 +1,1 @@
+"""Figures for Prometheus: what is known anyway, told when somebody asks for it."""
