@@ -47,7 +47,7 @@ def hold(node_dir: Path, search_ends_at: float) -> None:
     searching = True
     while searching or sickfile.given(os.environ, node_dir):
         # Of the worker process that Ray has given this task alone.
-        time.sleep(LOOK_S)
+        time.sleep(LOOK_S)  # a file that goes away tells nobody
         searching = time.time() < search_ends_at and time.monotonic() - began_s < SEARCH_S
 
 
