@@ -255,21 +255,21 @@ class _Teller:
         return Reason(reason.code, f"{text}.")
 
     def _why_later(self, chosen: Offer, yuan: Floats, excess: Floats) -> Reason:
-        """Why a job that has a place does not start now."""
+        """Why a job that has a place does not start now. The verdict on all jobs has the code; of
+        rules that say the same here, a close look may find another one first."""
         scene, span = self._model.scene, self._block.span
         where = f"Starts at {scene.clock(chosen.start_s)} at {chosen.pool}"
         if self._klass.ready_s > scene.now_s:
             text = f"{where}; it may not start before {scene.clock(self._klass.ready_s)}."
-            return Reason(ReasonCode.NOT_YET, text)
+            return Reason(self._code, text)
         row = int(np.argmin(yuan[:, 0]))
         if np.isfinite(yuan[row, 0]):
             now = self._offer(Choice(span.start + row, 0), float(excess[row, 0]))
             return _deferred(where, chosen, now, self._code)
         reasons = [self._why_not_now(pair) for pair in range(span.start, span.stop)]
-        reason = max(reasons, key=lambda r: PRECEDENCE[r.code])
-        if reason.code is ReasonCode.GREEN:
-            return Reason(ReasonCode.WAITING_FOR_GREEN, f"{where}. {reason.message}")
-        return Reason(reason.code, f"{where}. {reason.message}")
+        same = ReasonCode.GREEN if self._code is ReasonCode.WAITING_FOR_GREEN else self._code
+        reason = max(reasons, key=lambda r: (r.code is same, PRECEDENCE[r.code]))
+        return Reason(self._code, f"{where}. {reason.message}")
 
     def _why_not_now(self, pair: int) -> Reason:
         row = pair - self._block.span.start
@@ -328,9 +328,9 @@ def _deferred(where: str, chosen: Offer, now: Offer, code: ReasonCode) -> Reason
             f"{where}, {chosen.energy.green_share:.0%} green instead of now "
             f"{now.energy.green_share:.0%} at {now.pool}; {saves}."
         )
-        return Reason(ReasonCode.WAITING_FOR_GREEN, text)
+        return Reason(code, text)
     text = (
         f"{where}, at {chosen.price_yuan_per_kwh:.3f} yuan/kWh instead of now at "
         f"{now.price_yuan_per_kwh:.3f} at {now.pool}; {saves}."
     )
-    return Reason(ReasonCode.WAITING_FOR_CHEAPER, text)
+    return Reason(code, text)
