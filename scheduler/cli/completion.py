@@ -4,6 +4,7 @@ Whoever presses Tab waits: a scheduler that does not answer at once completes no
 nothing, for a shell would show it in the middle of what is being typed.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
@@ -16,6 +17,8 @@ from scheduler.client import Client, requests
 
 TIMEOUT_S = 1.0
 JOBS_LOOKED_AT = 200
+# A shell may put what it is offered on the command line as it is, and tenants choose their names.
+HARMLESS = re.compile(r"[\w@:+./-]+")
 Answer = TypeVar("Answer")
 
 
@@ -63,7 +66,8 @@ def _quick(client: Client, call: requests.Call[Answer]) -> Answer:
 def _beginning(incomplete: str, ask: Callable[[Client], Iterable[str]]) -> list[str]:
     try:
         with session.connect() as client:
-            fitting = (name for name in ask(client) if name.startswith(incomplete) and name)
+            harmless = filter(HARMLESS.fullmatch, ask(client))
+            fitting = (name for name in harmless if name.startswith(incomplete))
             return list(islice(dict.fromkeys(fitting), JOBS_LOOKED_AT))
     except Exception:
         # Whatever is wrong, from settings to the scheduler, is told by the command itself.

@@ -1,6 +1,7 @@
 """`westward plan`: what would become of jobs, before they are submitted."""
 
 import re
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from scheduler.client import (
     ConflictError,
     InvalidRequestError,
     JobFileError,
+    WestwardError,
     jobfile,
     settings,
 )
@@ -79,9 +81,15 @@ def plan(
         documents = _read(files)
         with session.connect() as client:
             answer = _ask(client, documents, limit if output.for_people else 10_000)
-    except (JobFileError, InvalidRequestError, ConflictError) as error:
+    except (JobFileError, InvalidRequestError, ConflictError, settings.SettingsError) as error:
         failures.tell(error)
         raise typer.Exit(exits.BAD_QUESTION) from error
+    except WestwardError:
+        raise
+    except Exception as error:
+        # A bug, to be seen whole; but 1, with which Python would end, is an answer here.
+        traceback.print_exc()
+        raise typer.Exit(exits.SCHEDULER_ERROR) from error
     if output.for_people:
         names = [document.request.name for document in documents]
         show(render.answer(answer, names, files))

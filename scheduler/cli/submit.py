@@ -53,6 +53,9 @@ def submit(
     if plan is not None and len(documents) > 1:
         told = f"the token is of one job, and there are {len(documents)}; submit it alone"
         raise typer.BadParameter(told, param_hint="--plan")
+    if plan is not None and not plan.strip():
+        told = "is empty: `westward plan` gave none, for the job has no place or it was not asked"
+        raise typer.BadParameter(told, param_hint="--plan")
     with session.connect() as client:
         answer = _send(client, documents, key, plan)
         refused = _refusals(documents, answer)

@@ -24,7 +24,7 @@ from typer.core import TyperCommand
 
 from scheduler.cli import failures
 from scheduler.cli.output import Output, as_dict, console, emit, emit_line, emit_plain, show
-from scheduler.client import UnreachableError
+from scheduler.client import RefusedError, WestwardError
 
 EVERY_DEFAULT_S = 2.0
 EVERY_LEAST_S = 0.2
@@ -82,7 +82,7 @@ def present(
     A scheduler that goes away while it is watched is waited for.
 
     Raises:
-        WestwardError: the first look failed, or a later one other than by finding nobody.
+        WestwardError: the first look failed, or a later one was refused.
     """
     answer = ask()
     if every_s is None:
@@ -96,7 +96,9 @@ def present(
                 trouble = ""
                 try:
                     answer = ask()
-                except UnreachableError as error:
+                except RefusedError:
+                    raise
+                except WestwardError as error:  # such as a cluster not heard since a restart
                     trouble = str(error)
                 screen(answer, trouble)
     except KeyboardInterrupt:

@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import grpc
 
+from scheduler.client.settings import SettingsError
+
 # How long a broken watch or log stream waits for the scheduler to come back.
 RETURN_TIMEOUT_S = 60.0
 
@@ -47,14 +49,14 @@ def credentials(tls_ca: Path | None) -> grpc.ChannelCredentials | None:
     """TLS that trusts the authorities of a PEM file; None for plain text.
 
     Raises:
-        ValueError: the file cannot be read.
+        SettingsError: the file cannot be read.
     """
     if tls_ca is None:
         return None
     try:
         return grpc.ssl_channel_credentials(tls_ca.read_bytes())
     except OSError as error:
-        raise ValueError(f"tls_ca {tls_ca} cannot be read: {error.strerror}") from error
+        raise SettingsError(f"tls_ca {tls_ca} cannot be read: {error.strerror}") from error
 
 
 def metadata(token: str | None, actor: str | None) -> tuple[tuple[str, str], ...]:

@@ -1,7 +1,7 @@
 """Questions about the plan, and their answers: wire → domain, domain → wire."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import islice
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -12,7 +12,7 @@ from scheduler.planner import changes
 from scheduler.planner.changes import Change, ChangeError, Operation, Quantity
 from scheduler.planning.preview import Previewed, PreviewedJob
 from scheduler.planning.preview_effects import Effect, Standing, Totals
-from scheduler.rpc.convert_jobs import stamp
+from scheduler.rpc.convert_jobs import stamp, when
 from scheduler.rpc.convert_placements import explanation_to_pb, saving_to_pb
 from westward.v1 import placement_pb2, preview_pb2, what_if_pb2
 
@@ -153,10 +153,13 @@ def _forecast(message: what_if_pb2.ForecastChange, quantity: Quantity) -> change
         quantity=quantity,
         operation=operation,
         value=message.value,
-        from_at=_time(message.from_at) if message.HasField("from_at") else None,
-        until_at=_time(message.until_at) if message.HasField("until_at") else None,
+        from_at=_time("from_at", message.from_at) if message.HasField("from_at") else None,
+        until_at=_time("until_at", message.until_at) if message.HasField("until_at") else None,
     )
 
 
-def _time(stamped: Timestamp) -> datetime:
-    return stamped.ToDatetime(UTC)
+def _time(field: str, stamped: Timestamp) -> datetime:
+    try:
+        return when(stamped)
+    except ValueError as error:
+        raise ChangeError(field, str(error)) from error

@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from datetime import UTC
 
 from scheduler.domain.audit import AuditEvent
 from scheduler.domain.validation import Violation
-from scheduler.rpc.convert_jobs import stamp
+from scheduler.rpc.convert_jobs import stamp, when
 from scheduler.rpc.errors import invalid
 from scheduler.state.bell import Bell
 from scheduler.store.events import EventFilter, EventStore, Position
@@ -39,7 +38,10 @@ async def listed(
     store: EventStore, request: event_pb2.ListEventsRequest
 ) -> event_pb2.ListEventsResponse:
     """A page."""
-    since_at = request.since_at.ToDatetime(UTC) if request.HasField("since_at") else None
+    try:
+        since_at = when(request.since_at) if request.HasField("since_at") else None
+    except ValueError as error:
+        raise invalid([Violation("since_at", str(error))]) from error
     wanted = EventFilter(
         job_id=request.job_id, node_id=request.node_id, cluster=request.cluster, since_at=since_at
     )

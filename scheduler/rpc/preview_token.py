@@ -8,6 +8,7 @@ It is not signed, for it only ever makes a submission stricter; a checksum tells
 import base64
 import binascii
 import hashlib
+import math
 import struct
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -115,10 +116,17 @@ def read(text: str) -> Token:
     if len(data) < _HEAD.size or checksum != _checksum(data) or data[0] != _FORMAT:
         raise TokenError(_NONE)
     _, flags, until_s, own, start_ms, cost_yuan = _HEAD.unpack_from(data)
-    cluster, _, accelerator = data[_HEAD.size :].decode().partition("\0")
-    start_at = datetime.fromtimestamp(start_ms / 1000, UTC)
-    told = Answer(cluster, accelerator, start_at, bool(flags & _NOW), cost_yuan)
-    return Token(own, told, datetime.fromtimestamp(until_s, UTC))
+    try:
+        cluster, _, accelerator = data[_HEAD.size :].decode().partition("\0")
+        start_at = datetime.fromtimestamp(start_ms / 1000, UTC)
+        until_at = datetime.fromtimestamp(until_s, UTC)
+    except (ValueError, OverflowError, OSError) as error:  # not written by us
+        raise TokenError(_NONE) from error
+    if not math.isfinite(cost_yuan):
+        raise TokenError(_NONE)
+    return Token(
+        own, Answer(cluster, accelerator, start_at, bool(flags & _NOW), cost_yuan), until_at
+    )
 
 
 _NONE = "is no plan token, or not a whole one; copy all of what `westward plan` printed"
