@@ -69,10 +69,11 @@ class _Teller:
         left, entries = self._residual.left.copy(), self._ledger.entries()
         self._residual.place(self._choice, -1)
         self._ledger.add(self._choice, -1)
-        explanation = self._tell_alone()
-        self._residual.left[:] = left
-        self._ledger.restore(entries)
-        return explanation
+        try:
+            return self._tell_alone()
+        finally:
+            self._residual.left[:] = left
+            self._ledger.restore(entries)
 
     def _tell_alone(self) -> Explanation:
         """With the job itself taken out of the plan."""

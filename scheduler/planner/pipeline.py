@@ -49,12 +49,13 @@ def plan(
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A plan, and what it takes to explain it further."""
+    """A plan, and what it takes to explain it further: ``closely`` a job of the snapshot, by its
+    index."""
 
     snapshot: Snapshot
     decision: Decision
-    explainer: Explainer
     plan: Plan
+    closely: Callable[[int], Explanation]
 
     @property
     def prices(self) -> Prices:
@@ -65,7 +66,7 @@ class Round:
         """Closely, one job of the round; None for a stranger."""
         for i, job in enumerate(self.snapshot.jobs):
             if job.id == job_id:
-                return self.explainer.closely(i)
+                return self.closely(i)
         return None
 
 
@@ -120,22 +121,23 @@ def plan_round(
     done("interrupt")
     made = Plan(
         placements=interrupted.placements,
-        explanations=Explanations(verdicts, _with_more(snapshot, explainer, interrupted)),
+        explanations=Explanations(verdicts, _with_more(snapshot, explainer.explain, interrupted)),
         objective_yuan=objective,
         bound_yuan=bound,
         gap=gap,
         interruptions=interrupted.interruptions,
     )
-    return Round(snapshot, decision, explainer, made)
+    closely = _with_more(snapshot, explainer.closely, interrupted)
+    return Round(snapshot, decision, made, closely)
 
 
 def _with_more(
-    snapshot: Snapshot, explainer: Explainer, interrupted: Interrupted
+    snapshot: Snapshot, tell: Callable[[int], Explanation], interrupted: Interrupted
 ) -> Callable[[int], Explanation]:
     """The explanations, with what is done for a job, and why it was stopped before."""
 
     def make(i: int) -> Explanation:
-        job, explanation = snapshot.jobs[i], explainer.explain(i)
+        job, explanation = snapshot.jobs[i], tell(i)
         more = [*interrupted.told.get(job.id, ())]
         if job.stopped is not None:
             more.append(f"Stopped before: {job.stopped.message}.")

@@ -1,7 +1,7 @@
 """What the planner answers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple, overload
@@ -142,6 +142,15 @@ class Plan:
     gap: float
     stages: tuple[StageTime, ...] = ()
     interruptions: tuple[Interruption, ...] = ()
+
+    @property
+    def without_sentences(self) -> "Plan":
+        """The same, holding none of what explanations are made from, which is far larger."""
+
+        def gone(i: int) -> Explanation:
+            raise LookupError(f"the plan was kept without its explanation {i}")
+
+        return replace(self, explanations=Explanations(self.verdicts, gone))
 
     @property
     def verdicts(self) -> Sequence[Verdict]:

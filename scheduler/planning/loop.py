@@ -153,11 +153,11 @@ class PlanningLoop:
         return self._standing.explanation(job_id)
 
     async def explain(self, job_id: str) -> Explanation | None:
-        """The same with all candidates, as of the last round that planned it, if that is still
-        there to be asked: it tells only the first of many that wait more than the reason."""
+        """The same with all candidates and today's figures, as of the last round that planned it,
+        if that is still there to be asked: what stands here is as old as the answer itself."""
         told = self._standing.explanation(job_id)
-        if told is None or told.candidates:
-            return told
+        if told is None:
+            return None
         closely = await self._planner.explain(job_id)
         return closer(self._standing.explanation(job_id) or told, closely)
 
@@ -349,7 +349,7 @@ class PlanningLoop:
 
     async def _take_part(self, part: Part, round_id: int) -> set[str]:
         placed = await self._commit(part.starts, round_id)
-        self._first_plans.take(part.planned)
+        self._first_plans.take([made for made in part.planned if made.job_id in self._pending])
         self._standing.take(part)
         return placed
 

@@ -13,6 +13,7 @@ from scheduler.domain.explanation import Explanation, Outcome
 from scheduler.domain.round import PlacementRecord
 from scheduler.domain.why import Obstacles, Starts
 from scheduler.planner.budget import Budget
+from scheduler.planner.changes import ChangeError
 from scheduler.planner.plan import Placement, Plan, Verdict
 from scheduler.planner.snapshot import PlannedStart, Prices, Snapshot
 from scheduler.planner.stability import changed
@@ -170,6 +171,8 @@ class RoundMaker:
         try:
             with within(ANSWER_MOST_S):
                 return asked.question.answer(snapshot, think, self._budget)
+        except ChangeError:
+            raise
         except BaseException:  # whatever it was, it may have come while a row was being written
             self._table = JobTable()
             raise
@@ -195,10 +198,12 @@ class RoundMaker:
             table = self._table if ask.only is None else None
             thought = self._think(snapshot, self._budget, table)
         except Exception as error:
+            # It may have come while a row was being written.
+            self._table = JobTable()
             self._keep(Kept(ask, snapshot, None, failed(error)))
             raise
         illegal = objection(check(snapshot, thought.plan))
-        self._keep(Kept(ask, snapshot, thought.plan, illegal))
+        self._keep(Kept(ask, snapshot, thought.plan.without_sentences, illegal))
         if illegal:
             raise IllegalPlanError(illegal)
         return snapshot, thought
@@ -287,7 +292,9 @@ def _finished(explanation: Explanation, ask: Ask, plan: Plan) -> Explanation:
 
 
 def _decided(news: _News, snapshot: Snapshot, plan: Plan, placed: Iterable[str]) -> Decided:
-    change = changed(snapshot.previous, snapshot.now_at, plan.placements)
+    # Of a quick round later starts are not taken over: what a whole one planned stands.
+    before = {} if news.ask.quick else snapshot.previous
+    change = changed(before, snapshot.now_at, plan.placements)
     unplaced = {verdict.job_id: verdict.code.value for verdict in plan.verdicts}
     for job_id in placed:
         unplaced.pop(job_id, None)

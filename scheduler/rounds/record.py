@@ -8,18 +8,19 @@ from importlib.metadata import version
 from pydantic import ConfigDict, TypeAdapter
 
 from scheduler.planner.budget import Budget
-from scheduler.planner.plan import Plan
+from scheduler.planner.plan import Plan, Verdict
 from scheduler.planner.snapshot import Snapshot
 
-_PLAN: TypeAdapter[tuple[Plan]] = TypeAdapter(
-    tuple[Plan], config=ConfigDict(ser_json_inf_nan="constants")
+_PLAN: TypeAdapter[tuple[Plan, list[Verdict]]] = TypeAdapter(
+    tuple[Plan, list[Verdict]], config=ConfigDict(ser_json_inf_nan="constants")
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFigures:
-    """What a plan came to. ``sha256`` is of all of it but the time it took: two plans have the
-    same one if they are the same to the last bit, explanations included."""
+    """What a plan came to. ``sha256`` is of all of it but the time it took and the sentences that
+    explain it: two plans have the same one if they are the same to the last bit, with the same
+    reason for every job."""
 
     sha256: str
     objective_yuan: float
@@ -77,7 +78,7 @@ def failed(error: Exception) -> str:
 
 def figures(plan: Plan) -> PlanFigures:
     """What a plan came to."""
-    text = _PLAN.dump_json((replace(plan, explanations=(*plan.explanations,), stages=()),))
+    text = _PLAN.dump_json((replace(plan, explanations=(), stages=()), [*plan.verdicts]))
     now = sum(placement.now for placement in plan.placements)
     return PlanFigures(
         sha256=hashlib.sha256(text).hexdigest(),

@@ -42,9 +42,9 @@ class Others:
         residual = self._decision.residual
         if own is None:
             return residual.left
+        before = residual.left.copy()
         residual.place(own, -1)
-        left = residual.left.copy()
-        residual.place(own)
+        left, residual.left = residual.left, before
         return left
 
     def _runs_without(self, own: int) -> Runs:
