@@ -10,6 +10,7 @@ from policies.weights import Weights
 from scheduler.domain.explanation import Outcome
 from scheduler.domain.job import Attempt, AttemptState, Job, JobState
 from scheduler.domain.reason import Reason, ReasonCode
+from scheduler.planner.pipeline import plan_round
 from scheduler.planner.plan import InterruptionKind
 from scheduler.planning.values import as_of, running_attempt
 from tests.scenario.world import NOON, World, spec_of
@@ -139,6 +140,9 @@ def test_a_job_behind_an_overrun_is_planned_after_its_likely_end(
     assert told.outcome is Outcome.PLANNED
     assert "slow has run " in told.reason.message
     assert "longer than expected at qingyang/A800" in told.reason.message
+    closely = plan_round(_overrunning(minutes).snapshot()).explain("next")
+    assert closely is not None
+    assert closely.reason == told.reason
 
 
 def test_who_does_not_wait_for_it_hears_nothing_of_an_overrun() -> None:

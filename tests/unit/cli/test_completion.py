@@ -55,6 +55,12 @@ def test_tab_offers(line: str, offered: list[str], tab: Tab, fake: FakeScheduler
     assert tab(line) == offered
 
 
+def test_a_name_that_a_shell_would_run_is_not_offered(tab: Tab, fake: FakeScheduler) -> None:
+    for n, job in enumerate(list(fake.jobs.values())[:2]):
+        job.spec.name = ["evil$(touch${IFS}x)", "evil-小-2"][n]
+    assert tab("westward job ev") == ["evil-小-2"]
+
+
 def test_a_scheduler_that_is_away_offers_nothing_and_says_nothing(
     tab: Tab, fake: FakeScheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,3 +139,20 @@ def test_a_change_that_cannot_be_read_is_2_and_names_its_option(
     told = capsys.readouterr().err
     assert "--rtt: 'shanghai=25' is no round trip; write REGION:CLUSTER=MS" in told
     assert not fake.what_ifs
+
+
+def test_an_empty_token_submits_nothing(
+    fake: FakeScheduler, tmp_path: Path, capsys: Capture
+) -> None:
+    before = len(fake.jobs)
+    assert main(["submit", job_file(tmp_path, "shanghai"), "--plan", ""]) == 2
+    assert "is empty" in capsys.readouterr().err
+    assert len(fake.jobs) == before
+
+
+def test_settings_that_cannot_be_used_are_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setenv("WESTWARD_TLS_CA", str(tmp_path / "none.pem"))
+    assert main(["plan", "-f", job_file(tmp_path, "shanghai")]) == 7
+    assert "tls_ca" in capsys.readouterr().err
