@@ -8,6 +8,7 @@ import structlog
 from scheduler.clock import Clock
 from scheduler.config import KeepConfig
 from scheduler.dispatch.leases import Leases
+from scheduler.state.contacts import HAPPENINGS
 from scheduler.store import Store, granted, retention
 from scheduler.store.errors import StoreError
 
@@ -34,7 +35,9 @@ async def tidy(store: Store, keep: KeepConfig, clock: Clock) -> None:
             jobs = await retention.forget_jobs(database, now - timedelta(days=keep.jobs_days))
             logs = await retention.forget_logs(database, now - timedelta(days=keep.logs_days))
             rounds = await retention.forget_rounds(database, now - timedelta(days=keep.rounds_days))
-            events = await retention.forget_events(database, now - timedelta(days=keep.events_days))
+            events = await retention.forget_events(
+                database, now - timedelta(days=keep.events_days), HAPPENINGS
+            )
         except StoreError as error:
             log.error("retention.failed", why=str(error))
         else:

@@ -21,11 +21,13 @@ def doubt_of(series: Series, now: datetime, real_now: datetime, trusted_s: float
         now: in the series' own clock.
         real_now: in the clock of ``read_at``.
     """
-    if not series.standing and series.read_at is not None:
+    # Not so where an agent does not say: a typical day of its would count as no green at all.
+    ages = series.standing is False
+    if ages and series.read_at is not None:
         if (real_now - series.read_at).total_seconds() > trusted_s:
             told = f"its source has told nothing new for over {trusted_s / 3600:g} h"
             return f"{told} ({series.trouble})" if series.trouble else told
-    elif not series.standing and series.trouble:
+    elif ages and series.trouble:
         return series.trouble
     end_s = series.start_at.timestamp() + series.step_s * len(series.values)
     if len(series.values) > 1 and now.timestamp() >= end_s:

@@ -21,8 +21,8 @@ class Series:
     are its median. The first ``measured`` values were measured; ``from_share`` says that they were
     worked out from a share and a load. ``read_at`` is when the source told them, in real time
     (None: not known), and ``trouble`` why it tells no newer ones. What is ``standing``, as a tariff
-    table or a typical day, holds until it is replaced, however old. ``doubt`` is why the scheduler
-    takes the values for old, for people; empty while it trusts them.
+    table or a typical day, holds until it is replaced, however old (None: its agent does not say).
+    ``doubt`` is why the scheduler takes the values for old, for people; empty while it trusts them.
     """
 
     start_at: datetime
@@ -34,7 +34,7 @@ class Series:
     trouble: str = ""
     measured: int = 0
     from_share: bool = False
-    standing: bool = False
+    standing: bool | None = False
     doubt: str = ""
 
     def stale(self, now: datetime) -> str:

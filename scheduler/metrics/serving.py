@@ -48,7 +48,7 @@ class Figures:
         # When a figure was first counted is of no use to anyone, and doubles the series.
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
-        self.tally = Tally(book.active(), fleet.node)
+        self.tally = Tally(book.active(), fleet.told)
         self._planner_pid = planner_pid
         book.on_step(self.tally.on_step)
         loop.on_round(self.tally)

@@ -37,7 +37,7 @@ class Tally:
     """Listens to the job book and to the planning loop. Lives on the event loop."""
 
     def __init__(self, active: Mapping[str, Job], node: Callable[[str], Node | None]) -> None:
-        """``node`` is what is known of one."""
+        """``node`` is what one has told of itself, None until it has."""
         self._node = node
         self._held: dict[str, _Held] = {}
         # Jobs of which not all nodes are known: after a restart agents take a moment to report.

@@ -112,7 +112,7 @@ def _series(name: str, series: node_pb2.Series) -> Series:
         text(series.trouble, 256),
         min(series.measured, len(series.values)),
         series.from_share,
-        series.standing,
+        series.standing if series.HasField("standing") else None,
     )
 
 

@@ -57,6 +57,7 @@ class Audit:
         self._left_out: dict[str, int] = {}
         self._refused: dict[tuple[str, str], float] = {}
         self._queue: deque[AuditEvent] = deque(maxlen=QUEUE_MOST)
+        self._storing: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Reads what was last told of each node and cluster, and notes that a scheduler starts.
@@ -190,6 +191,14 @@ class Audit:
         Raises:
             StoreError: the database could not; it is tried again with the next.
         """
+        # A caller may be cancelled, what the writer has been given is committed all the same: who
+        # flushes next waits for it, or would store it again.
+        self._storing = asyncio.create_task(self._store_after(self._storing))
+        await asyncio.shield(self._storing)
+
+    async def _store_after(self, earlier: asyncio.Task[None] | None) -> None:
+        if earlier is not None:
+            await asyncio.wait([earlier])
         if not self._queue:
             return
         events = list(self._queue)

@@ -164,9 +164,15 @@ class Fleet:
         return node_id in self._known
 
     def node(self, node_id: str) -> Node | None:
-        """What a node has last told of itself; None for one that is not known."""
+        """What is known of a node; None for one that has not connected within the last days."""
         known = self._known.get(node_id)
         return known.node if known is not None else None
+
+    def told(self, node_id: str) -> Node | None:
+        """What a node has last told of itself; None until it has: who has only said hello draws
+        nothing that is known, which is not the same as nothing."""
+        known = self._known.get(node_id)
+        return known.node if known is not None and known.reported else None
 
     def speaks(self, identity: Identity) -> bool:
         """Whether no newer stream of the node has taken this one's place."""

@@ -2,7 +2,7 @@
 happened to the fleet."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -70,10 +70,28 @@ async def forget_rounds(database: Database, before_at: datetime) -> int:
     return await _repeatedly(database, lambda c: c.execute(drop).rowcount)
 
 
-async def forget_events(database: Database, before_at: datetime) -> int:
+async def forget_events(database: Database, before_at: datetime, standing: Iterable[str]) -> int:
     """Removes what happened to nodes, clusters and the like before a time; a job's events go with
-    the job. Returns how many."""
-    query = sa.select(FLEET_EVENTS.c.id).where(FLEET_EVENTS.c.at < before_at).limit(EVENTS_MOST)
+    the job. Returns how many.
+
+    Args:
+        standing: happenings of which the newest of each thing stays, however old: it says what
+            the thing is now.
+    """
+    happenings = list(standing)
+    newer = FLEET_EVENTS.alias()
+    outdated = sa.exists().where(
+        newer.c.kind == FLEET_EVENTS.c.kind,
+        newer.c.name == FLEET_EVENTS.c.name,
+        newer.c.id > FLEET_EVENTS.c.id,
+        newer.c.event.in_(happenings),
+    )
+    query = (
+        sa.select(FLEET_EVENTS.c.id)
+        .where(FLEET_EVENTS.c.at < before_at)
+        .where(sa.or_(FLEET_EVENTS.c.event.not_in(happenings), outdated))
+        .limit(EVENTS_MOST)
+    )
     drop = sa.delete(FLEET_EVENTS).where(FLEET_EVENTS.c.id.in_(query))
     return await _repeatedly(database, lambda c: c.execute(drop).rowcount)
 

@@ -488,7 +488,9 @@ class Series(_message.Message):
     from_share: _builtins.bool
     """Worked out from a share and the cluster's metered load; no meter told kW."""
     standing: _builtins.bool
-    """A tariff table or a typical day: holds until it is replaced, however old."""
+    """A tariff table or a typical day: holds until it is replaced, however old. Unset by agents that
+    do not know the field: then nobody knows whether it ages, and it does not.
+    """
     @_builtins.property
     def start_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -513,13 +515,15 @@ class Series(_message.Message):
         trouble: _builtins.str = ...,
         measured: _builtins.int = ...,
         from_share: _builtins.bool = ...,
-        standing: _builtins.bool = ...,
+        standing: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["read_at", b"read_at", "start_at", b"start_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_standing", b"_standing", "read_at", b"read_at", "standing", b"standing", "start_at", b"start_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_share", b"from_share", "measured", b"measured", "quantiles", b"quantiles", "read_at", b"read_at", "source", b"source", "standing", b"standing", "start_at", b"start_at", "step_s", b"step_s", "trouble", b"trouble", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_standing", b"_standing", "from_share", b"from_share", "measured", b"measured", "quantiles", b"quantiles", "read_at", b"read_at", "source", b"source", "standing", b"standing", "start_at", b"start_at", "step_s", b"step_s", "trouble", b"trouble", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__standing: _TypeAlias = _typing.Literal["standing"]  # noqa: Y015
+    _WhichOneofArgType__standing: _TypeAlias = _typing.Literal["_standing", b"_standing"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__standing) -> _WhichOneofReturnType__standing | None: ...
 
 Global___Series: _TypeAlias = Series  # noqa: Y015
 

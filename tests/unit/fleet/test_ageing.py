@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 
+from agents import wire
 from scheduler.domain.fleet import Site
 from scheduler.domain.series import Quantile, Series
+from scheduler.rpc import convert_nodes
 from scheduler.state.fleet import Fleet
 from tests.fakes.clock import ManualClock
 from tests.unit.fleet.test_fleet import NODE, SHANGHAI, identity, site
+from westward.v1 import node_pb2
 
 READ_AT = datetime(2026, 6, 1, tzinfo=UTC)
 HOUR_S = 3600.0
@@ -90,3 +93,17 @@ def test_tables_and_constants_do_not_age(hub: Hub) -> None:
     declared = replace(hub.read(1.15), read_at=None)
     seen = hub.after(year_h, steps=0, green_supply_kw=typical_day, pue=declared)
     assert (seen.green_supply_kw, seen.pue) == (typical_day, declared)
+
+
+@pytest.mark.parametrize(("said", "supply"), [(None, 5.0), (False, 0.0), (True, 5.0)])
+def test_what_an_older_agent_does_not_call_standing_does_not_age(
+    hub: Hub, said: bool | None, supply: float
+) -> None:
+    told = wire.series(replace(hub.read(4.0, 5.0), standing=said))
+    assert told.HasField("standing") is (said is not None)
+    facts = convert_nodes.site_facts(node_pb2.SiteFacts(green_supply_kw=told))
+    old = hub.after(37, steps=13, green_supply_kw=facts["green_supply_kw"]).green_supply_kw
+    assert old.at(hub.clock.now()) == supply
+    hub.clock.pass_s(12 * HOUR_S)
+    ended = hub.after(37, steps=0, green_supply_kw=facts["green_supply_kw"]).green_supply_kw
+    assert ended.at(hub.clock.now()) == 0.0, "of no agent does it outlive its end"

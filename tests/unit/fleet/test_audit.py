@@ -1,5 +1,7 @@
 """What is noted of nodes and clusters, and how much of it at most."""
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -53,6 +55,25 @@ async def story(at_work: Desk) -> list[tuple[str, str]]:
 def pass_s(at_work: Desk, seconds: float) -> None:
     assert isinstance(at_work.clock, ManualClock)
     at_work.clock.pass_s(seconds)
+
+
+async def test_who_ends_while_events_are_being_stored_stores_none_twice(
+    at_work: Desk, audit: Audit
+) -> None:
+    await audit.look()
+    go_on = threading.Event()
+    held = asyncio.create_task(at_work.store.database.write(lambda _: go_on.wait(30.0)))
+    watching = asyncio.create_task(audit.flush())
+    for _ in range(5):
+        await asyncio.sleep(0)  # until the writer has been asked
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    ending = asyncio.create_task(audit.end())
+    await asyncio.sleep(0)  # it asks for more while the first is under way
+    go_on.set()
+    await asyncio.gather(held, ending)
+    names = ["scheduler", "qingyang-1", "qingyang", "scheduler"]
+    assert [name for name, _ in await story(at_work)] == names
 
 
 async def test_a_node_and_its_cluster_come_go_and_come_back(at_work: Desk, audit: Audit) -> None:

@@ -170,7 +170,7 @@ async def test_a_tally_that_began_late_counts_the_same(bench: Bench) -> None:
     await at_work.loop.round("submit")
     first = next(iter(at_work.book.active().values()))
     await at_work.book.cancel(first.id)
-    late = Tally(at_work.book.active(), at_work.fleet.node)
+    late = Tally(at_work.book.active(), at_work.fleet.told)
     early = bench.figures.tally
     for name in ("jobs", "attempts", "leases", "busy_gpus"):
         assert +getattr(early, name) == +getattr(late, name), name
@@ -185,6 +185,8 @@ async def test_after_a_restart_the_load_waits_for_the_nodes(bench: Bench) -> Non
     await bench.desk.book.apply(a_change(job.id, Event.ASSIGN, attempt=attempt))
     assert bench.value("westward_cluster_load_watts", cluster="qingyang") == 0
     bench.desk.fleet.connect(replace(HEAD, node_id="qingyang-9", head=False, incarnation="c"))
+    # It has said hello, and nothing of itself yet.
+    assert bench.value("westward_cluster_load_watts", cluster="qingyang") == 0
     power = {"gpus": 8, "gpu_power_kw": GPU_POWER_KW}
     bench.desk.fleet.report_node("qingyang-9", power)
     expected = pytest.approx(GPU_POWER_KW * PUE * 1000)

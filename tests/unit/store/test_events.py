@@ -8,6 +8,7 @@ import pytest
 from scheduler.domain.audit import AuditEvent, Happening, Subject
 from scheduler.domain.job import ArraySpec, AttemptState
 from scheduler.domain.transitions import Event
+from scheduler.state.contacts import HAPPENINGS
 from scheduler.store import Store, events, retention
 from scheduler.store.events import EventFilter, Page, Position
 from tests.fakes.clock import ManualClock
@@ -157,7 +158,7 @@ async def test_the_newest_of_each_thing(database_url: str) -> None:
 async def test_numbers_are_never_given_twice(database_url: str) -> None:
     async with opened(database_url) as (store, _):
         await store.events.add([of_node(1), of_node(2)])
-        assert await retention.forget_events(store.database, NOW + timedelta(days=1)) == 2
+        assert await retention.forget_events(store.database, NOW + timedelta(days=1), ()) == 2
         await store.events.add([of_node(3)])
         [event] = (await store.events.page(EventFilter(), None, 10)).events
         assert event.id == 3
@@ -166,7 +167,27 @@ async def test_numbers_are_never_given_twice(database_url: str) -> None:
 async def test_only_old_events_are_forgotten(database_url: str) -> None:
     async with opened(database_url) as (store, _):
         await store.events.add([of_node(1), of_node(100)])
-        assert await retention.forget_events(store.database, NOW + timedelta(minutes=50)) == 1
+        assert await retention.forget_events(store.database, NOW + timedelta(minutes=50), ()) == 1
         assert [e.at for e in (await store.events.page(EventFilter(), None, 9)).events] == [
             NOW + timedelta(minutes=100)
         ]
+
+
+async def test_what_a_thing_was_last_is_never_forgotten(database_url: str) -> None:
+    """A restart begins from there: without it, a node that was there all along joins anew."""
+    async with opened(database_url) as (store, _):
+        await store.events.add(
+            [
+                of_node(1),
+                of_node(2, Happening.SUSPECT),
+                of_node(3, Happening.BACK),
+                of_node(4, Happening.CORDONED),
+                of_node(5, name="qy-2"),
+            ]
+        )
+        later = NOW + timedelta(days=400)
+        assert await retention.forget_events(store.database, later, HAPPENINGS) == 3
+        last = await store.events.last(HAPPENINGS)
+        assert {(e.name, e.event) for e in last} == {("qy-1", "BACK"), ("qy-2", "JOINED")}
+        await store.events.add([of_node(6, Happening.LOST)])
+        assert await retention.forget_events(store.database, later, HAPPENINGS) == 1
