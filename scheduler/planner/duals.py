@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from policies.scene import Floats, Ints
+from policies.scene import Bools, Floats, Ints
 from scheduler.planner.kernels.loads import usage
 from scheduler.planner.kernels.pricing import best_options, shortlist, sums_at
 from scheduler.planner.kernels.problem import Problem
@@ -40,8 +40,9 @@ PASSES_MOST = 4
 CLOSE = 1e-4
 # What rows are worth is found by about so many pairs.
 PAIRS_SAMPLED = 100_000
-# Gangs of so many accelerators are never left out of a sample.
-SAMPLED_MOST = 64
+# So many classes beside each other go into the same sample: one by one, what is read of them would
+# have to be waited for.
+BLOCK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Market:
         hard = problem.rows["hard"].astype(bool)
         self.ceiling = np.where(hard[:, None], np.inf, problem.elastic_yuan)
         self._free_per_pair = np.full(len(problem.pairs), np.inf)
-        self._whole = True
+        self._listed: Bools | None = None
         self._freed = np.zeros(len(problem.classes), dtype=bool)
         self.worth = self._worth(model) if worth is None else worth
         self._reference = np.asarray(self.worth[model.family][:, None])
@@ -132,36 +133,24 @@ class Market:
         np.divide(yuan, total, out=worth, where=total > 0)
         return worth
 
-    def choose(
-        self,
-        prices: Floats,
-        which: Ints,
-        per_pair: Floats | None = None,
-    ) -> Choices:
-        """The choices of some classes; ``per_pair`` takes each pair's least cost."""
-        n = len(which)
-        pair, slot = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
-        made = Choices(pair, slot, np.empty(n))
-        room = np.empty(0) if per_pair is None else per_pair
-        sums = sums_at(self.problem, prices)
-        best_options(self.problem, sums, which, pair, slot, made.yuan, room)
-        return made
+    def choose(self, prices: Floats, which: Ints, per_pair: Floats | None = None) -> Choices:
+        """See ``choose``; at every pair."""
+        return choose(self.problem, prices, which, per_pair)
 
-    def bound_yuan(self, prices: Floats, yuan: Floats, which: Ints, times: Floats) -> float:
-        """L of prices, by the choices of classes that stand for so many jobs each."""
-        unplaced = self.problem.classes["unplaced_yuan"][which]
-        kept = float((np.minimum(yuan, unplaced) * times).sum())
-        return kept - float((prices * self._capacity).sum())
+    def _bound_yuan(self, prices: Floats, yuan: Floats, times: Floats) -> float:
+        """L of prices, by what the choices of classes cost that stand for so many jobs each."""
+        return float((yuan * times).sum()) - float((prices * self._capacity).sum())
 
     def first_prices(self) -> Floats:
         """Nothing, but the full price where an elastic row has no capacity at all."""
         return np.where((self._capacity <= 0) & np.isfinite(self.ceiling), self.ceiling, 0.0)
 
     def short(self, per_pair: Floats, most: int) -> "Market":
-        """The same with only the pairs of each class that cost least, (m,): so many, and those that
-        cost no more."""
+        """The same where only the pairs of each class count that cost least, (m,): so many, and
+        those that cost no more. Prices of such a market certify nothing."""
         market = copy(self)
-        market.problem, market._whole = _short(self.problem, per_pair, most), False
+        market._listed = np.zeros(len(self.problem.pairs), dtype=bool)
+        shortlist(self.problem, per_pair, most, market._listed)
         return market
 
     def climb(self, start: Floats, passes: int, *, folds: int = 1, before: int = 0) -> Duals:
@@ -179,22 +168,22 @@ class Market:
         capacity, finite = self._capacity[rows], self._finite[rows]
         reference, ceiling = self._reference[rows], self.ceiling[rows]
         scale = 1 / np.maximum(capacity, 1.0)
-        samples, whole = self._samples(folds), folds == 1 and self._whole
+        samples, whole = self._parts(folds), folds == 1 and self._listed is None
         calm = 0
         for n in range(PASSES_MOST * passes):
             if calm >= passes:
                 break
-            which, times = samples[n % folds]
-            choices = self.choose(prices, which)
-            bound = self.bound_yuan(prices, choices.yuan, which, times)
+            problem, which, times = samples[n % folds]
+            choices = choose(problem, prices, which)
+            unplaced = problem.classes["unplaced_yuan"][which]
+            bound = self._bound_yuan(prices, np.minimum(choices.yuan, unplaced), times)
             so_far_yuan = most_yuan[n % folds]
             rises = np.isfinite(so_far_yuan) and bound > so_far_yuan + GAIN_LEAST * abs(so_far_yuan)
             most_yuan[n % folds] = max(so_far_yuan, bound)
             if whole and bound > best.bound_yuan:
                 best = Duals(prices.copy(), bound, self.worth)
-            stays = choices.yuan < self.problem.classes["unplaced_yuan"][which]
-            pair = np.where(stays, choices.pair, -1)
-            used = usage(self.problem, pair, choices.slot, times)[rows]
+            pair = np.where(choices.yuan < unplaced, choices.pair, -1)
+            used = usage(problem, pair, choices.slot, times)[rows]
             excess = np.where(finite, (used - capacity) * scale, 0.0)
             np.minimum(excess, EXCESS_MOST, out=excess)
             # A row with room and no price stays so.
@@ -211,43 +200,83 @@ class Market:
     def certify(self, prices: Floats, per_pair: Floats | None = None) -> tuple[float, Floats]:
         """The bound of prices, and what each class's choice costs at them (K,)."""
         choices = self.choose(prices, np.arange(len(self.problem.classes)), per_pair)
-        times, yuan = self._count[self.active], choices.yuan[self.active]
-        return self.bound_yuan(prices, yuan, self.active, times), choices.yuan
+        yuan = np.minimum(choices.yuan, self.problem.classes["unplaced_yuan"])[self.active]
+        return self._bound_yuan(prices, yuan, self._count[self.active]), choices.yuan
+
+    def _parts(self, folds: int) -> list[tuple[Problem, Ints, Floats]]:
+        """The folds: of a problem, classes and how many jobs each stands for."""
+        samples = self._samples(folds)
+        if self._listed is None:
+            return [(self.problem, which, times) for which, times in samples]
+        made = []
+        for which, times in samples:
+            lie = np.argsort(which)
+            part = _part(self.problem, which[lie], self._listed)
+            made.append((part, np.arange(len(which)), times[lie]))
+        return made
 
     def _samples(self, folds: int) -> list[tuple[Ints, Floats]]:
         """Classes by fold, and how many jobs each stands for: big ones are in every fold, of the
-        others, sorted by what they weigh, every so many-th."""
+        others every so many-th block."""
         if folds == 1:
             return [(self.active, self._count[self.active])]
         classes = self.problem.classes[self.active]
         weight = np.abs(classes["unplaced_yuan"]) * classes["count"]
         order = self.active[np.argsort(-weight, kind="stable")]
         head, rest = order[: len(order) // (4 * folds)], order[len(order) // (4 * folds) :]
-        made = []
+        made, rest = [], np.sort(rest)
+        block = max(min(BLOCK, len(rest) // (BLOCK * folds)), 1)
+        turn = np.arange(len(rest)) // block % folds
         for fold in range(folds):
-            part = rest[fold::folds]
+            part = rest[turn == fold]
             factor = float(self._count[rest].sum() / max(self._count[part].sum(), 1.0))
             times = np.concatenate([self._count[head], self._count[part] * factor])
             made.append((np.concatenate([head, part]), times))
         return made
 
 
-def _short(problem: Problem, per_pair: Floats, most: int) -> Problem:
-    listed = np.zeros(len(problem.pairs), dtype=bool)
-    shortlist(problem, per_pair, most, listed)
-    classes = problem.classes.copy()
-    before = np.concatenate(([0], np.cumsum(listed)))
-    classes["low"], classes["high"] = before[classes["low"]], before[classes["high"]]
+def choose(
+    problem: Problem, prices: Floats, which: Ints, per_pair: Floats | None = None
+) -> Choices:
+    """The choices of some classes; ``per_pair`` takes each pair's least cost."""
+    n = len(which)
+    pair, slot = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    made = Choices(pair, slot, np.empty(n))
+    room = np.empty(0) if per_pair is None else per_pair
+    best_options(problem, sums_at(problem, prices), which, pair, slot, made.yuan, room)
+    return made
+
+
+def _part(problem: Problem, which: Ints, listed: Bools) -> Problem:
+    """Some classes with those of their pairs that are listed, side by side: asked again and again,
+    they would be waited for one by one if they lay far from each other."""
+    classes = problem.classes[which]
+    many = classes["high"] - classes["low"]
+    owner = np.repeat(np.arange(len(which)), many)
+    pair = np.arange(len(owner)) + np.repeat(classes["low"] - (np.cumsum(many) - many), many)
+    there = listed[pair]
+    owner, pair = owner[there], pair[there]
+    pairs = problem.pairs[pair]
+    pairs["klass"] = owner
+    bounds = np.searchsorted(owner, np.arange(len(which) + 1))
+    classes["low"], classes["high"] = bounds[:-1], bounds[1:]
+    # Pairs are still in their order.
     kept = classes["kept_pair"]
-    there = (kept >= 0) & listed[kept]
-    classes["kept_pair"] = np.where(there, before[kept], -1)
+    at = np.minimum(np.searchsorted(pair, kept), max(len(pair) - 1, 0))
+    classes["kept_pair"] = np.where((kept >= 0) & (pair[at] == kept), at, -1)
     stage_from, stages = problem.stage_from, problem.stages
     if len(stage_from):
-        entries = np.diff(stage_from)
-        stages = stages[np.repeat(listed, entries)]
-        stage_from = np.concatenate(([0], np.cumsum(entries[listed])))
+        begin, entries = stage_from[pair], np.diff(stage_from)[pair]
+        stage_from = np.concatenate(([0], np.cumsum(entries)))
+        more = np.arange(stage_from[-1]) - np.repeat(stage_from[:-1], entries)
+        stages = stages[np.repeat(begin, entries) + more]
     return problem._replace(
-        classes=classes, pairs=problem.pairs[listed], stage_from=stage_from, stages=stages
+        classes=classes,
+        pairs=pairs,
+        stage_from=stage_from,
+        stages=stages,
+        class_units=problem.class_units[:, which],
+        class_row=problem.class_row[:, which],
     )
 
 

@@ -43,9 +43,9 @@ AHEAD = 0.75
 SQUEAKS = 100
 # So many insertions that were no better than the best are enough.
 WORSE_MOST = 2
-# So many times fewer where the plan that was is gone on from and pairs are many: every other order
-# takes its time, and moves more of what was planned.
-FEWER_TRIES = 2
+# Where the plan that was is gone on from, all have a place and the gap is no wider, that is enough:
+# another order moves more of what was planned than it gains.
+ENOUGH = 1.5e-2
 # Where all have a place, one in so many of the looks goes into finding better ones this way.
 FOR_NOBODY = 10
 
@@ -173,13 +173,13 @@ def _mended(model: Model, market: Market, passes: int, known: Floats) -> Floats:
 
 
 def inserted(
-    model: Model, market: Market, guide: Guide, order: Ints, work: Ints, *, keeping: bool = False
+    model: Model, market: Market, guide: Guide, order: Ints, work: Ints, *, early: Ints
 ) -> Found:
     """Places jobs in an order of their classes, each at its cheapest start at prices that fits.
 
     Args:
         work: counts the pairs that are looked at, (1,).
-        keeping: who had a place planned before takes it, if it is free.
+        early: who comes before all others, (K,): see ``insert``.
     """
     places, residual = nowhere(model), Residual(model)
     sums = sums_at(model.problem, guide.duals.prices)
@@ -190,7 +190,7 @@ def inserted(
         guide.per_pair,
         places.jobs_from,
         order,
-        keeping,
+        early,
         places.pair,
         places.slot,
         work,
@@ -247,25 +247,32 @@ def squeaky(
             them take another's.
     """
     active, bound, work = market.active, guide.duals.bound_yuan, np.zeros(1, dtype=np.int64)
-    planned = model.problem.classes["kept_pair"] >= 0
-    rank = (_tightness(model) + (keeping & planned))[active]
-    first = active[np.argsort(-rank, kind="stable")]
-    found = best = inserted(model, market, guide, first, work, keeping=keeping)
+    rank = _tightness(model)[active]
+    early = np.zeros(len(model.jobs), dtype=np.int64)
+    if keeping:
+        early[model.problem.classes["kept_pair"] >= 0] = 1
+
+    def tried() -> Found:
+        order = active[np.argsort(-rank, kind="stable")]
+        return inserted(model, market, guide, order, work, early=early)
+
+    found = best = tried()
     worse = 0
-    fewer = FEWER_TRIES if keeping and len(guide.per_pair) > PAIRS_AT_ONCE else 1
-    for _ in range(budget.tries // fewer - 1):
-        close = best.yuan - bound <= CLOSE * abs(best.yuan)
+    enough = ENOUGH if keeping and len(guide.per_pair) > PAIRS_AT_ONCE else CLOSE
+    for _ in range(budget.tries - 1):
         waits = (best.places.pair[np.isin(best.places.klass, active)] < 0).any()
+        close = best.yuan - bound <= (CLOSE if waits else enough) * abs(best.yuan)
         looks = budget.tries_looks if waits else budget.tries_looks // FOR_NOBODY
         if close or (worse > WORSE_MOST and not waits) or work[0] >= looks:
             break
         squeaks = _squeaks(model, guide, found.places)[active]
         if not squeaks.any():
             break
+        if keeping:
+            early[active[squeaks]] = 2
         # They move ahead of three quarters of what was before them.
         rank = np.where(squeaks, rank + AHEAD * (rank.max() - rank), rank)
-        order = active[np.argsort(-rank, kind="stable")]
-        found = inserted(model, market, guide, order, work, keeping=keeping)
+        found = tried()
         worse = worse + 1 if found.yuan >= best.yuan else 0
         best = found if found.yuan < best.yuan else best
     return best

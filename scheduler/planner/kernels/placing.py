@@ -109,7 +109,7 @@ def insert(
     per_pair: Floats,
     jobs_from: Ints,
     which: Ints,
-    keeping: bool,
+    early: Ints,
     pair: Ints,
     slot: Ints,
     work: Ints,
@@ -119,28 +119,35 @@ def insert(
     Args:
         jobs_from: where the jobs of each class begin in ``pair`` and ``slot``, (K + 1,).
         which: classes in the order in which they choose.
-        keeping: who had a place planned in the round before takes it, if it is free.
+        early: before all others, those of 1 (K,) take what was planned for them in the round before
+            if it is free, and those of 2 choose.
         work: counts the pairs looked at, (1,).
     """
     room = np.empty((2, problem.axis + 1))
     clear = np.empty(problem.axis + 1, dtype=np.int64)
-    for k in which:
-        known, known_slot = -1, 0
-        if keeping and problem.classes[k].kept_pair >= 0:
-            known, known_slot = problem.classes[k].kept_pair, problem.classes[k].kept_slot
-        for j in range(jobs_from[k], jobs_from[k + 1]):
-            if pair[j] >= 0:
+    for turn in range(2):
+        for k in which:
+            if turn == 0 and early[k] == 0:
                 continue
-            # What is cheapest for one is so for all that are alike, as long as there is room.
-            if known < 0 or not fits(problem, left, known, known_slot):
-                below = problem.classes[k].unplaced_yuan
-                known, known_slot, _ = cheapest(
-                    problem, sums, left, per_pair, k, below, False, room, clear, work
-                )
-            if known < 0:
-                break
-            pair[j], slot[j] = known, known_slot
-            place(problem, left, known, known_slot, 1.0)
+            known, known_slot = -1, 0
+            keeps = turn == 0 and early[k] == 1
+            if keeps:
+                known, known_slot = problem.classes[k].kept_pair, problem.classes[k].kept_slot
+            for j in range(jobs_from[k], jobs_from[k + 1]):
+                if pair[j] >= 0:
+                    continue
+                # What is cheapest for one is so for all that are alike, as long as there is room.
+                if known < 0 or not fits(problem, left, known, known_slot):
+                    if keeps:
+                        break
+                    below = problem.classes[k].unplaced_yuan
+                    known, known_slot, _ = cheapest(
+                        problem, sums, left, per_pair, k, below, False, room, clear, work
+                    )
+                if known < 0:
+                    break
+                pair[j], slot[j] = known, known_slot
+                place(problem, left, known, known_slot, 1.0)
 
 
 @compiled

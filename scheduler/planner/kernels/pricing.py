@@ -22,7 +22,8 @@ class Sums(NamedTuple):
     by the hour and of what counts by the slot; ``owner`` (n,) is kind × pools + pool, -1 where none
     has been made. ``of_class`` (A + 1,) is room for the same sums of one class's own rows.
     ``yuan`` (R, A) are the prices of the rows times their profiles, ``some`` (R,) is 1 where any is
-    above zero, ``staged`` (1,) whether that is so of a row of stages.
+    above zero, ``staged`` (1,) whether that is so of a row of stages; ``flow`` (R, A + 1) are the
+    sums of such a row by the hour.
     """
 
     owner: Ints
@@ -32,6 +33,7 @@ class Sums(NamedTuple):
     yuan: Floats
     some: Ints
     staged: Ints
+    flow: Floats
 
 
 def sums_at(problem: Problem, prices: Floats) -> Sums:
@@ -40,6 +42,9 @@ def sums_at(problem: Problem, prices: Floats) -> Sums:
     shape = (size, problem.axis + 1)
     yuan = np.ascontiguousarray(prices * problem.profile)
     some: Bools = np.asarray(yuan.any(axis=1), dtype=bool)
+    staged = np.flatnonzero(some & (problem.rows["stage"] > 0))
+    flow = np.zeros((len(yuan), problem.axis + 1))
+    flow[staged, 1:] = np.cumsum(yuan[staged], axis=1) * problem.slot_h
     return Sums(
         owner=np.full(size, -1, dtype=np.int64),
         hourly=np.empty(shape),
@@ -47,7 +52,8 @@ def sums_at(problem: Problem, prices: Floats) -> Sums:
         of_class=np.zeros(problem.axis + 1),
         yuan=yuan,
         some=some.astype(np.int64),
-        staged=np.array([(some & (problem.rows["stage"] > 0)).any()], dtype=np.int64),
+        staged=np.array([len(staged) > 0], dtype=np.int64),
+        flow=flow,
     )
 
 
@@ -111,6 +117,15 @@ def sum_until(hourly: Floats, axis: int, x: float, beyond: float) -> float:
 
 
 @compiled
+def lowest(out: Floats, first: int, last: int) -> float:
+    """What the cheapest starts cost."""
+    low = np.inf
+    for yuan in out[first : last + 1]:
+        low = yuan if yuan < low else low
+    return float(low)
+
+
+@compiled
 def fill_runs(
     hourly: Floats,
     whole: Floats,
@@ -120,35 +135,50 @@ def fill_runs(
     pair: Record,
     beyond: float,
     out: Floats,
-) -> None:
-    """Costs of all starts by sums: hours and slots, and what is the same for all starts."""
-    axis = hourly.shape[1] - 1
-    run, w, first, last = pair.run, job.scale, int(pair.first), int(pair.last)
-    n = int(run)
-    part = run - n
-    touched = max(int(ceil(run - overlap)), 1)
+) -> float:
+    """Costs of all starts by sums over hours and slots, of waiting, and of what is the same for all
+    starts; returns the least."""
+    axis, run, w = hourly.shape[1] - 1, pair.run, job.scale
+    first, last, n = int(pair.first), int(pair.last), int(run)
+    part, touched = run - n, max(int(ceil(run - overlap)), 1)
     const = pair.yuan + job.moving_yuan
-    # At the beginnings of slots, as far as runs end within the axis.
-    inner = min(last, axis - n - 1)
-    many = inner + 1 - first
-    if many > 0:
-        a, d = hourly[at, first : first + many], whole[at, first : first + many]
-        b = hourly[at, first + n : first + n + many]
-        c = hourly[at, first + n + 1 : first + n + 1 + many]
-        e = whole[at, first + touched : first + touched + many]
-        o = out[first : first + many]
-        for s in range(many):
-            o[s] = const + w * ((1.0 - part) * b[s] + part * c[s] - a[s] + e[s] - d[s])
-    for s in range(max(inner + 1, first), last + 1):
-        yuan = sum_until(hourly[at], axis, s + run, beyond) - hourly[at, s]
-        out[s] = const + w * (yuan + whole[at, min(s + touched, axis)] - whole[at, s])
-    own = int(job.start)
-    if first <= own <= last and job.start > own:
+    s = first
+    if first == int(job.start):
+        # Within its slot, it may be.
         end = job.start + run
         yuan = sum_until(hourly[at], axis, end, beyond)
         yuan -= sum_until(hourly[at], axis, job.start, beyond)
-        yuan += whole[at, stop_of(axis, overlap, own, end)] - whole[at, own]
-        out[own] = const + w * yuan
+        yuan += whole[at, stop_of(axis, overlap, first, end)] - whole[at, first]
+        out[first] = const + w * yuan + waiting_yuan(job, overlap, job.start, run)
+        s += 1
+    calm = min(last, int(job.overdue))
+    late = job.before_yuan * (job.overdue - job.start)
+    late += job.once_yuan + job.once_yuan_per_run * run
+    # At the beginnings of slots, as far as runs end within the axis; a step at a time that every
+    # processor takes for several starts at once.
+    inner = min(last, axis - n - 1)
+    early, tail = w * (1.0 - part), w * part
+    for timely in range(1, -1, -1):
+        many = (min(inner, calm) if timely else inner) + 1 - s
+        if many <= 0:
+            continue
+        slope = job.before_yuan if timely else job.after_yuan
+        zero = job.start if timely else job.overdue
+        base = const + slope * (s - zero) + (0.0 if timely else late)
+        a, d = hourly[at, s : s + many], whole[at, s : s + many]
+        b, c = hourly[at, s + n : s + n + many], hourly[at, s + n + 1 : s + n + 1 + many]
+        e, o = whole[at, s + touched : s + touched + many], out[s : s + many]
+        for x in range(many):
+            o[x] = early * b[x] + tail * c[x] + w * (e[x] - d[x] - a[x]) + (base + slope * x)
+        s += many
+    for x in range(s, last + 1):
+        yuan = sum_until(hourly[at], axis, x + run, beyond) - hourly[at, x]
+        yuan = const + w * (yuan + whole[at, min(x + touched, axis)] - whole[at, x])
+        if x <= calm:
+            out[x] = yuan + job.before_yuan * (x - job.start)
+        else:
+            out[x] = yuan + late + job.after_yuan * (x - job.overdue)
+    return lowest(out, first, last)
 
 
 @compiled
@@ -165,11 +195,13 @@ def fill_options(problem: Problem, sums: Sums, with_class: bool, i: int, out: Fl
     it_kw = kind.gpus * pool.gpu_kw + kind.cores * pool.core_kw
     beyond = it_kw * pool.beyond_yuan_per_kwh * problem.slot_h
     fill_runs(sums.hourly, sums.whole, at, problem.overlap, job, pair, beyond, out)
-    _add_waiting(job, pair, problem.overlap, out)
     if with_class:
         _add_class(sums.of_class, problem.overlap, job, pair, out)
     if sums.staged[0]:
-        _add_stage(problem, sums, i, job, pair, out)
+        for e in range(problem.stage_from[i], problem.stage_from[i + 1]):
+            stage = problem.stages[e]
+            if stage.row >= 0 and sums.some[stage.row]:
+                _add_stage(sums.flow, stage.row, stage, job, pair, out)
     if pair.first == 0:
         out[0] -= job.moving_yuan
     if job.kept_pair == i and job.kept_slot > 0:
@@ -185,36 +217,12 @@ def _add_class(of_class: Floats, overlap: float, job: Record, pair: Record, out:
 
 
 @compiled
-def _add_waiting(job: Record, pair: Record, overlap: float, out: Floats) -> None:
-    first, last = int(pair.first), int(pair.last)
-    begin, overdue, before = job.start, job.overdue, job.before_yuan
-    own = int(begin)
-    if first == own:
-        out[own] += waiting_yuan(job, overlap, begin, pair.run)
-        first += 1
-    calm = min(last, int(overdue))
-    for s in range(first, calm + 1):
-        out[s] += before * (s - begin)
-    once = before * (overdue - begin) + job.once_yuan + job.once_yuan_per_run * pair.run
-    for s in range(max(calm + 1, first), last + 1):
-        out[s] += once + job.after_yuan * (s - overdue)
-
-
-@compiled
-def _add_stage(
-    problem: Problem, sums: Sums, i: int, job: Record, pair: Record, out: Floats
-) -> None:
-    for e in range(problem.stage_from[i], problem.stage_from[i + 1]):
-        stage = problem.stages[e]
-        if stage.row < 0 or not sums.some[stage.row]:
-            continue
-        for s in range(pair.first, pair.last + 1):
-            start = max(float(s), job.start)
-            end, yuan, t = start + stage.length, 0.0, s
-            while t < problem.axis and t < end:
-                yuan += sums.yuan[stage.row, t] * (min(t + 1.0, end) - max(float(t), start))
-                t += 1
-            out[s] += stage.units * yuan * problem.slot_h
+def _add_stage(flow: Floats, r: int, stage: Record, job: Record, pair: Record, out: Floats) -> None:
+    axis, units = flow.shape[1] - 1, stage.units
+    for s in range(pair.first, pair.last + 1):
+        start = max(float(s), job.start)
+        until = sum_until(flow[r], axis, start + stage.length, 0.0)
+        out[s] += units * (until - sum_until(flow[r], axis, start, 0.0))
 
 
 @compiled
@@ -273,11 +281,10 @@ def bar_full(problem: Problem, left: Floats, i: int, clear: Ints, out: Floats) -
 @compiled
 def least(out: Floats, first: int, last: int) -> int:
     """The earliest of the cheapest starts."""
-    best = first
-    for s in range(first + 1, last + 1):
-        if out[s] < out[best]:
-            best = s
-    return best
+    low, s = lowest(out, first, last), first
+    while out[s] > low:
+        s += 1
+    return s
 
 
 @compiled
@@ -306,28 +313,34 @@ def best_options(
                 # As in ``fill_options``, without the price of handing over all arrays each time.
                 pool, kind = problem.pools[one.pool], problem.kinds[job.kind]
                 key = job.kind * len(problem.pools) + one.pool
-                at = key % len(sums.owner)
+                at = key if key < len(sums.owner) else key % len(sums.owner)
                 if sums.owner[at] != key:
                     make_sums(problem, sums, job.kind, one.pool, at)
                     sums.owner[at] = key
                 it_kw = kind.gpus * pool.gpu_kw + kind.cores * pool.core_kw
                 beyond = it_kw * pool.beyond_yuan_per_kwh * problem.slot_h
-                fill_runs(sums.hourly, sums.whole, at, problem.overlap, job, one, beyond, out)
-                _add_waiting(job, one, problem.overlap, out)
+                low = fill_runs(sums.hourly, sums.whole, at, problem.overlap, job, one, beyond, out)
+                more = with_class or one.guarded > 0 or job.moving_yuan != 0.0
+                if sums.staged[0]:
+                    for e in range(problem.stage_from[i], problem.stage_from[i + 1]):
+                        stage = problem.stages[e]
+                        if stage.row >= 0 and sums.some[stage.row]:
+                            _add_stage(sums.flow, stage.row, stage, job, one, out)
+                            more = True
                 if with_class:
                     _add_class(sums.of_class, problem.overlap, job, one, out)
-                if sums.staged[0]:
-                    _add_stage(problem, sums, i, job, one, out)
                 if one.first == 0:
                     out[0] -= job.moving_yuan
                 if job.kept_pair == i and job.kept_slot > 0:
                     out[job.kept_slot] -= job.moving_yuan
                 if one.guarded:
                     bar_full(problem, problem.capacity, i, clear, out)
-                s = least(out, one.first, one.last)
-                low = out[s]
+                if more:
+                    low = lowest(out, one.first, one.last)
                 if low < best_yuan:
-                    best_pair, best_slot, best_yuan = i, s, low
+                    best_pair, best_slot, best_yuan = i, int(one.first), low
+                    while out[best_slot] > low:
+                        best_slot += 1
             if len(per_pair):
                 per_pair[i] = low
         pair[q], slot[q], yuan[q] = best_pair, best_slot, best_yuan

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from policies.registry import POLICIES
-from policies.scene import window
+from policies.scene import Ints, window
 from policies.weights import Weights
 from scheduler.checker import check
 from scheduler.domain.job import DataInput
@@ -75,7 +75,13 @@ def greedy(model: Model, market: Market, passes: int = 20) -> tuple[Found, Guide
     per_pair = np.full(len(model.problem.pairs), np.inf)
     bound, least = market.certify(prices, per_pair)
     guide = Guide(Duals(prices, bound, market.worth), per_pair, least)
-    return inserted(model, market, guide, market.active, np.zeros(1, dtype=np.int64)), guide
+    return chosen(model, market, guide, market.active), guide
+
+
+def chosen(model: Model, market: Market, guide: Guide, order: Ints) -> Found:
+    """All choose in an order."""
+    early = np.zeros(len(model.jobs), dtype=np.int64)
+    return inserted(model, market, guide, order, np.zeros(1, dtype=np.int64), early=early)
 
 
 def replanned() -> World:
@@ -166,7 +172,7 @@ def test_the_dual_bound_lies_below_every_plan_and_above_the_free_one() -> None:
     worth = []
     for order in (market.active, market.active[::-1]):
         guide = Guide(climbed, np.full(len(model.problem.pairs), -np.inf), np.zeros(9))
-        worth.append(inserted(model, market, guide, order, np.zeros(1, dtype=np.int64)).yuan)
+        worth.append(chosen(model, market, guide, order).yuan)
     assert free < climbed.bound_yuan <= min(worth)
 
 
