@@ -24,9 +24,15 @@ from scheduler.client import (
 )
 from tests.fakes import canned
 from tests.fakes.fake_scheduler import UNKNOWN_REGION, FakeScheduler, serving
+from tests.fakes.impatience import make_impatient
 from westward.v1 import job_pb2
 
 RUNNING, *_ = canned.jobs()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_impatient(monkeypatch)
 
 
 @pytest.fixture
