@@ -6,21 +6,17 @@ other each job takes another time than it said, by a factor drawn from a lognorm
 """
 
 import argparse
-import json
 import os
 import random
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 
-from rich.console import Console
 from rich.table import Table
 
 from bench.philly import workload
-from bench.report import RESULTS, machine, quantile
+from bench.report import keep, quantile, show, this_machine
 from scheduler.planner.snapshot import Snapshot
 from scheduler.replay import world as worlds
 from scheduler.replay.case import ReplayCase
@@ -34,7 +30,6 @@ SEED = 1
 GATHER_S = workload.SLOT_S
 # Of the factor between real and expected duration; its median is 1.
 SIGMA = 0.5
-FILE = RESULTS / "estimate.json"
 EXACT, INEXACT = "exact", f"by a lognormal factor, sigma {SIGMA:g}"
 
 
@@ -124,7 +119,7 @@ def _inexact(case: ReplayCase) -> ReplayCase:
     return replace(case, jobs=jobs)
 
 
-def _show(rows: Sequence[Row]) -> None:
+def _show(rows: Sequence[Row], targets: dict[str, str]) -> None:
     table = Table(title="Real start less the first estimate, absolute, in minutes")
     table.add_column("durations")
     heads = ("load", "jobs", "none", "exact", "median", "p90", "p99", "earlier")
@@ -144,8 +139,7 @@ def _show(rows: Sequence[Row]) -> None:
             f"{row.ahead_p90_abs_min:,.0f}",
             f"{row.ahead_p99_abs_min:,.0f}",
         )
-    console = Console()
-    (console if console.is_terminal else Console(width=130)).print(table)
+    show(table, targets)
 
 
 def _targets(rows: Sequence[Row]) -> dict[str, str]:
@@ -171,24 +165,18 @@ def main() -> int:
         for load in given.loads
         for durations in (EXACT, INEXACT)
     ]
-    _show(rows)
-    for target, outcome in _targets(rows).items():
-        print(f"{target}: {outcome}")
-    with tempfile.TemporaryDirectory(prefix="ww-bench-") as folder:
-        described = machine(Path(folder))
-    result = {
-        "name": "estimate",
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": described,
-        "load_1min_before": load_before,
-        "days": given.days,
-        "seed": SEED,
-        "gather_s": GATHER_S,
-        "rows": [asdict(row) for row in rows],
-        "targets": _targets(rows),
-    }
-    RESULTS.mkdir(exist_ok=True)
-    FILE.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    targets = _targets(rows)
+    _show(rows, targets)
+    keep(
+        "estimate",
+        load_before=load_before,
+        machine=this_machine(),
+        days=given.days,
+        seed=SEED,
+        gather_s=GATHER_S,
+        rows=[asdict(row) for row in rows],
+        targets=targets,
+    )
     return 0
 
 

@@ -7,7 +7,6 @@ call to the bytes of its answer. A question that meets a round in progress waits
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import sys
@@ -16,14 +15,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from bench.instances import Mode, Recipe, Size
-from bench.report import RESULTS, machine, quantile
+from bench.report import keep, quantile, show, this_machine
 from bench.rounds import Stage, staged
 from scheduler.app import SWITCH_S
 from scheduler.heap import collect_rarely
@@ -36,7 +33,6 @@ RECIPE = Recipe(size=SIZE, mode=Mode.BACKLOG, load=2.0)
 QUESTIONS = 200
 EXPLAIN_P95_MOST_MS = 100.0
 SEED = 5
-FILE = RESULTS / "explain.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +122,7 @@ def _show(rows: Sequence[Row], codes: dict[str, int]) -> None:
     for row in rows:
         times = (f"{ms:,.1f}" for ms in (row.p50_ms, row.p95_ms, row.most_ms))
         table.add_row(row.question, str(row.asked), *times, f"{row.bytes:,}")
-    console = Console()
-    (console if console.is_terminal else Console(width=130)).print(table)
+    show(table)
 
 
 def main() -> int:
@@ -139,22 +134,17 @@ def main() -> int:
     sys.setswitchinterval(SWITCH_S)
     rows, codes = asyncio.run(measured(given.questions))
     _show(rows, codes)
-    with tempfile.TemporaryDirectory(prefix="ww-bench-") as folder:
-        described = machine(Path(folder))
     explain = next(row for row in rows if row.question == "explain")
-    result = {
-        "name": "explain",
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": described,
-        "load_1min_before": load_before,
-        "instance": str(RECIPE),
-        "size": asdict(SIZE),
-        "reasons": codes,
-        "rows": [asdict(row) for row in rows],
-        "targets": {f"p95 of explain below {EXPLAIN_P95_MOST_MS:g} ms": f"{explain.p95_ms:.1f} ms"},
-    }
-    RESULTS.mkdir(exist_ok=True)
-    FILE.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    keep(
+        "explain",
+        load_before=load_before,
+        machine=this_machine(),
+        instance=str(RECIPE),
+        size=asdict(SIZE),
+        reasons=codes,
+        rows=[asdict(row) for row in rows],
+        targets={f"p95 of explain below {EXPLAIN_P95_MOST_MS:g} ms": f"{explain.p95_ms:.1f} ms"},
+    )
     return 0
 
 

@@ -6,21 +6,18 @@ the look at the queue until it is stored; a question, as it holds up the rounds.
 """
 
 import asyncio
-import json
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from bench.instances import Recipe, Size
-from bench.report import RESULTS, machine, quantile
+from bench.report import keep, quantile, show, this_machine
 from bench.rounds import Stage, staged
 from scheduler.app import SWITCH_S
 from scheduler.domain.job import JobState
@@ -35,7 +32,6 @@ REPEATS = 8
 NEW = 100
 # Whole rounds rest so long at most.
 REST_S = 10.0
-FILE = RESULTS / "preview.json"
 SIZE = Size(
     name="50 clusters", jobs=PENDING, nodes=1_000, slots=96, slot_s=900.0, clusters=50, pools=75
 )
@@ -113,8 +109,7 @@ def _show(rows: list[Row]) -> None:
     for row in rows:
         figures = (f"{figure:.2f}" for figure in (row.p50_s, row.p95_s, row.most_s))
         table.add_row(row.kind, str(row.count), *figures)
-    console = Console()
-    (console if console.is_terminal else Console(width=100)).print(table)
+    show(table)
 
 
 def main() -> int:
@@ -123,17 +118,8 @@ def main() -> int:
     sys.setswitchinterval(SWITCH_S)
     rows = asyncio.run(measured())
     _show(rows)
-    with tempfile.TemporaryDirectory(prefix="ww-bench-") as folder:
-        described = machine(Path(folder))
-    RESULTS.mkdir(exist_ok=True)
-    result = {
-        "name": "preview",
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": described,
-        "load_1min_before": load_before,
-        "rows": [asdict(row) for row in rows],
-    }
-    FILE.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    figures = [asdict(row) for row in rows]
+    keep("preview", load_before=load_before, machine=this_machine(), rows=figures)
     return 0
 
 

@@ -5,12 +5,14 @@ import os
 import platform
 import re
 import sqlite3
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 
 from rich.console import Console
 from rich.table import Table
@@ -59,6 +61,12 @@ def latencies(way: str, taken_s: Sequence[float], *, note: str = "") -> Row:
     )
 
 
+def this_machine() -> dict[str, object]:
+    """``machine`` for what wrote to the folder of temporary files, or to none."""
+    with tempfile.TemporaryDirectory(prefix="ww-bench-") as folder:
+        return machine(Path(folder))
+
+
 def machine(folder: Path) -> dict[str, object]:
     """What the figures depend on; ``folder`` is where the measured programs wrote."""
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
@@ -99,21 +107,36 @@ def publish(
         told = ["–" if figure is None else f"{figure:,.1f}" for figure in figures]
         told.append("–" if row.cpu_ms is None else f"{row.cpu_ms:.2f}")
         table.add_row(row.way, f"{row.count:,}", *told, row.note)
+    show(table, targets)
+    told_rows = [{**asdict(row), "rate_per_s": row.rate_per_s} for row in rows]
+    keep(name, load_before=load_before, machine=machine, rows=told_rows, targets=targets)
+
+
+def show(table: Table, targets: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Prints a table, wide enough for its figures where there is no terminal, and what came of
+    the targets."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=130)
     console.print(table)
     for target, outcome in targets.items():
         console.print(f"{target}: {outcome}", highlight=False)
-    RESULTS.mkdir(exist_ok=True)
+
+
+def keep(name: str, *, load_before: float, machine: dict[str, object], **figures: object) -> None:
+    """Writes ``results/NAME.json``: the figures, and what they depend on.
+
+    Args:
+        load_before: the machine's load average over one minute before the bench began.
+    """
     result = {
         "name": name,
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine,
         "load_1min_before": load_before,
-        "rows": [{**asdict(row), "rate_per_s": row.rate_per_s} for row in rows],
-        "targets": targets,
+        **figures,
     }
+    RESULTS.mkdir(exist_ok=True)
     text = json.dumps(result, indent=2, ensure_ascii=False)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 

@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from rich.console import Console
 from rich.table import Table
 
 from bench.instances import Recipe, Size, build
-from bench.report import RESULTS, machine, quantile
+from bench.report import RESULTS, keep, quantile, show, this_machine
 from scheduler.app import SWITCH_S
 from scheduler.clock import PowerClock
 from scheduler.config import SchedulerConfig
@@ -272,8 +271,7 @@ def _show(rows: Sequence[Row]) -> None:
             f"{row.scheduler_mb:,.0f}",
             f"{row.planner_mb:,.0f}",
         )
-    console = Console()
-    (console if console.is_terminal else Console(width=130)).print(table)
+    show(table)
 
 
 def main() -> int:
@@ -288,17 +286,8 @@ def main() -> int:
     for size in given.sizes:
         rows += asyncio.run(measured(size, given.label))
     _show(rows)
-    with tempfile.TemporaryDirectory(prefix="ww-bench-") as folder:
-        described = machine(Path(folder))
-    RESULTS.mkdir(exist_ok=True)
-    result = {
-        "name": "rounds",
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": described,
-        "load_1min_before": load_before,
-        "rows": [asdict(row) for row in rows],
-    }
-    FILE.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    figures = [asdict(row) for row in rows]
+    keep("rounds", load_before=load_before, machine=this_machine(), rows=figures)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar, cast
@@ -12,6 +12,7 @@ import grpc.aio
 
 from scheduler.client import channel, errors, requests, workdir
 from scheduler.client.jobfile import JobDocument
+from scheduler.client.sync import Client
 from westward.v1 import job_pb2
 from westward.v1.job_pb2_grpc import JobServiceStub
 from westward.v1.placement_pb2_grpc import PlacementServiceStub
@@ -56,6 +57,9 @@ class AsyncClient:
         actor: str | None = None,
     ) -> None:
         self.address = address
+        self._synchronous = functools.partial(
+            Client, address, token=token, tls_ca=tls_ca, actor=actor
+        )
         self._metadata = channel.metadata(token, actor)
         trust = channel.credentials(tls_ca)
         self._channel = (
@@ -155,6 +159,12 @@ class AsyncClient:
 
     async def call(self, call: requests.Call[Answer]) -> Answer:
         """Makes a call."""
+        if isinstance(call.request, Iterator):
+            # Where the scheduler answers before it has read everything, grpc.aio may forget that
+            # answer over a write of ours that fails then, and tell INTERNAL instead
+            # (https://github.com/grpc/grpc/issues/36066). The synchronous stack does not.
+            with self._synchronous() as client:
+                return await asyncio.to_thread(client.call, call)
         # The stubs of an asynchronous channel answer with awaitables.
         method = cast(Callable[..., Awaitable[Answer]], call.method(self._stubs))
         try:

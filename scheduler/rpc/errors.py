@@ -86,7 +86,6 @@ _CODES: dict[type[Exception], grpc.StatusCode] = {
     NotForcedError: grpc.StatusCode.FAILED_PRECONDITION,
     IllegalTransitionError: grpc.StatusCode.FAILED_PRECONDITION,
     StaleVersionError: grpc.StatusCode.ABORTED,
-    BlobError: grpc.StatusCode.INVALID_ARGUMENT,
     SlowWatcherError: grpc.StatusCode.RESOURCE_EXHAUSTED,
     # Nothing was acknowledged: the client may try again, with its idempotency key.
     StoreError: grpc.StatusCode.UNAVAILABLE,
@@ -100,6 +99,8 @@ def status_error(error: Exception) -> StatusError:
         return error
     if isinstance(error, MalformedError):
         return invalid(error.violations)
+    if isinstance(error, BlobError):
+        return invalid([Violation(error.field, error.description)])
     code = _CODES.get(type(error))
     if code is not None:
         return StatusError(code, str(error))

@@ -14,6 +14,7 @@ from scheduler.store.tables import BLOB_CHUNKS, BLOBS
 
 SIZE_MOST_BYTES = 64 * 1024 * 1024
 CHUNK_MOST_BYTES = 1024 * 1024
+_AGAIN = "pack the directory anew, in case it changed meanwhile, and announce what is sent"
 
 Row = dict[str, str | int]
 
@@ -50,8 +51,9 @@ class BlobStore:
         """
         if size_bytes > SIZE_MOST_BYTES:
             raise BlobError(
-                f"size {size_bytes} bytes is over the limit of {SIZE_MOST_BYTES} (64 MiB); "
-                "leave large data out of the working directory and name it under data"
+                "size_bytes",
+                f"{size_bytes} is over the limit of {SIZE_MOST_BYTES} (64 MiB); "
+                "leave large data out of the working directory and name it under data",
             )
         if await self.size_bytes(sha256) is not None:
             return True
@@ -75,17 +77,21 @@ class BlobStore:
             if not data:
                 continue
             if len(data) > CHUNK_MOST_BYTES:
-                raise BlobError(f"a chunk of {len(data)} bytes is over 1 MiB; send smaller ones")
+                text = f"a chunk of {len(data)} bytes is over 1 MiB; send smaller ones"
+                raise BlobError("data", text)
             received += len(data)
             if received > size_bytes:
-                raise BlobError(f"more bytes came than the {size_bytes} announced")
+                text = f"more bytes came than the {size_bytes} announced; {_AGAIN}"
+                raise BlobError("size_bytes", text)
             digest.update(data)
             await self._store_chunk(upload_id, number, data)
             number += 1
         if received != size_bytes:
-            raise BlobError(f"{received} bytes came, {size_bytes} were announced")
+            text = f"{received} bytes came, {size_bytes} were announced; {_AGAIN}"
+            raise BlobError("size_bytes", text)
         if digest.hexdigest() != sha256:
-            raise BlobError(f"the bytes hash to {digest.hexdigest()}, announced was {sha256}")
+            text = f"the bytes hash to {digest.hexdigest()}, announced was {sha256}; {_AGAIN}"
+            raise BlobError("sha256", text)
 
     async def _store_chunk(self, upload_id: str, number: int, data: bytes) -> None:
         row = {"upload_id": upload_id, "number": number, "data": data}

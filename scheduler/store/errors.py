@@ -38,4 +38,12 @@ class UnknownAttemptError(Exception):
 
 
 class BlobError(Exception):
-    """The content handed in is not what was announced, or too large."""
+    """The content handed in is not what was announced, or too large.
+
+    ``field`` is what to mend of the announcement, or ``data``.
+    """
+
+    def __init__(self, field: str, description: str) -> None:
+        super().__init__(f"{field}: {description}")
+        self.field = field
+        self.description = description

@@ -95,6 +95,8 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
     ) -> job_pb2.UploadWorkingDirResponse:
         self._enter(context)
         first = next(request_iterator)
+        if len(first.sha256) != 64:
+            _refuse_field(context, "sha256", f"{first.sha256!r} is not a SHA-256")
         existed = first.sha256 in self.dirs
         if not existed:
             self.dirs[first.sha256] = b"".join(item.data for item in request_iterator)
@@ -284,15 +286,13 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
 
 
 def _refuse(spec: job_pb2.JobSpec, context: Any, field: str = "region") -> None:
-    if spec.region != UNKNOWN_REGION:
-        return
-    bad = error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(
-                field=field, description="unknown region 'atlantis'; known: shanghai"
-            )
-        ]
-    )
+    if spec.region == UNKNOWN_REGION:
+        _refuse_field(context, field, "unknown region 'atlantis'; known: shanghai")
+
+
+def _refuse_field(context: Any, field: str, description: str) -> None:
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=description)
+    bad = error_details_pb2.BadRequest(field_violations=[violation])
     detail = any_pb2.Any()
     detail.Pack(bad)
     status = status_pb2.Status(code=code_pb2.INVALID_ARGUMENT, message="1 field", details=[detail])

@@ -13,6 +13,7 @@ import yaml
 from scheduler.cli.main import COMMANDS, load, main
 from tests.fakes import canned
 from tests.fakes.fake_scheduler import UNKNOWN_REGION, FakeScheduler
+from tests.fakes.impatience import make_impatient
 from westward.v1 import job_pb2
 
 RUNNING, DEFERRED, _, FAILED, DONE = canned.jobs()
@@ -237,6 +238,7 @@ def test_no_name_is_no_job(fake: FakeScheduler, capsys: Capture) -> None:
 def test_a_scheduler_that_is_not_there_is_4(
     fake: FakeScheduler, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
+    make_impatient(monkeypatch)
     monkeypatch.setenv("WESTWARD_ADDRESS", "127.0.0.1:1")
     assert main(["clusters"]) == 4
     told = capsys.readouterr().err

@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc.aio import Metadata
+from grpc.aio import _call as aio_call
 
 from scheduler.client import (
     AsyncClient,
@@ -18,12 +20,19 @@ from scheduler.client import (
     UnreachableError,
     errors,
     jobfile,
+    requests,
 )
 from tests.fakes import canned
 from tests.fakes.fake_scheduler import UNKNOWN_REGION, FakeScheduler, serving
+from tests.fakes.impatience import make_impatient
 from westward.v1 import job_pb2
 
 RUNNING, *_ = canned.jobs()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_impatient(monkeypatch)
 
 
 @pytest.fixture
@@ -212,6 +221,41 @@ async def test_the_asynchronous_client_does_the_same(fake: FakeScheduler, tmp_pa
         with pytest.raises(InvalidRequestError) as caught:
             await client.submit(canned.spec("a", UNKNOWN_REGION))
         assert caught.value.violations[0].field == "region"
+
+
+@pytest.fixture
+def late_failing_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What happens to grpc.aio in a few of a hundred early answers, always: it learns that the
+    call has ended, then that its last write failed."""
+
+    async def write(call: Any, request: job_pb2.UploadWorkingDirRequest) -> None:
+        if not request.data:
+            return await plain(call, request)
+        await call._cython_call.status()
+        call._cython_call.set_internal_error("a write failed")
+        return await call._raise_for_status()
+
+    plain = aio_call.StreamUnaryCall._write
+    monkeypatch.setattr(aio_call.StreamUnaryCall, "_write", write)
+
+
+def an_upload(sha256: str) -> requests.Call[job_pb2.UploadWorkingDirResponse]:
+    sent = [
+        job_pb2.UploadWorkingDirRequest(sha256=sha256, size_bytes=1),
+        job_pb2.UploadWorkingDirRequest(data=b"x"),
+    ]
+    return requests.Call(lambda s: s.jobs.UploadWorkingDir, iter(sent))
+
+
+@pytest.mark.usefixtures("late_failing_writes")
+async def test_an_answer_before_all_is_sent_is_not_lost(fake: FakeScheduler) -> None:
+    fake.dirs["0" * 64] = b"x"
+    async with AsyncClient(fake.address, token="secret") as client:
+        assert (await client.call(an_upload("0" * 64))).existed
+        assert fake.metadata["authorization"] == "Bearer secret"
+        with pytest.raises(InvalidRequestError) as caught:
+            await client.call(an_upload("zz"))
+    assert [v.field for v in caught.value.violations] == ["sha256"]
 
 
 async def test_the_asynchronous_client_names_who_is_not_there() -> None:

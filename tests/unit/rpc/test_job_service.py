@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from scheduler.client import channel
+from scheduler.client import AsyncClient, InvalidRequestError, channel, requests
 from scheduler.domain.job import AttemptState
 from scheduler.domain.transitions import Event
 from scheduler.planner.snapshot import PlannedStart
@@ -20,7 +20,7 @@ from scheduler.rpc.convert_jobs import spec_to_pb, when
 from scheduler.store.blobs import SIZE_MOST_BYTES
 from scheduler.store.errors import StoreError
 from tests.fakes.clock import ManualClock
-from tests.fakes.job_service import serving
+from tests.fakes.job_service import Service, serving
 from tests.fakes.jobs import NOW, a_spec, assign, end
 from westward.v1 import job_pb2
 
@@ -255,23 +255,22 @@ async def test_what_nobody_foresaw_is_told_by_an_id_alone(
         assert details.split()[-1] in capsys.readouterr().out
 
 
-def uploads(
-    content: bytes, sha256: str = SHA, size: int | None = None
-) -> AsyncIterator[job_pb2.UploadWorkingDirRequest]:
-    async def send() -> AsyncIterator[job_pb2.UploadWorkingDirRequest]:
-        size_bytes = len(content) if size is None else size
-        yield job_pb2.UploadWorkingDirRequest(sha256=sha256, size_bytes=size_bytes)
-        for at in range(0, len(content), 500_000):
-            yield job_pb2.UploadWorkingDirRequest(data=content[at : at + 500_000])
-
-    return send()
+async def upload(
+    service: Service, content: bytes, sha256: str = SHA, size: int | None = None
+) -> job_pb2.UploadWorkingDirResponse:
+    """Through a client of ours, which unlike grpc.aio always has the answer (see its ``call``)."""
+    size_bytes = len(content) if size is None else size
+    sent = [job_pb2.UploadWorkingDirRequest(sha256=sha256, size_bytes=size_bytes)]
+    for at in range(0, len(content), 500_000):
+        sent.append(job_pb2.UploadWorkingDirRequest(data=content[at : at + 500_000]))
+    async with AsyncClient(service.address) as client:
+        return await client.call(requests.Call(lambda s: s.jobs.UploadWorkingDir, iter(sent)))
 
 
 async def test_a_working_directory_is_stored_once_and_then_named(tmp_path: Path) -> None:
     async with serving(tmp_path) as service:
-        upload = service.stub.UploadWorkingDir
-        assert not (await upload(uploads(CONTENT))).existed
-        assert (await upload(uploads(CONTENT))).existed
+        assert not (await upload(service, CONTENT)).existed
+        assert (await upload(service, CONTENT)).existed
         stored = b"".join([chunk async for chunk in service.store.blobs.chunks(SHA)])
         assert stored == CONTENT
         job = (await service.stub.Submit(submission(working_dir_sha256=SHA))).job
@@ -279,22 +278,27 @@ async def test_a_working_directory_is_stored_once_and_then_named(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("request_of", "said"),
+    ("content", "sha256", "size", "told"),
     [
-        (lambda: uploads(CONTENT, sha256="0" * 64), "hash to"),
-        (lambda: uploads(CONTENT, sha256="zz"), "is not a SHA-256"),
-        (lambda: uploads(CONTENT, size=SIZE_MOST_BYTES + 1), "64 MiB"),
-        (lambda: uploads(CONTENT, size=7), "more bytes came"),
-        (lambda: uploads(b""), "not within 1 to"),
+        (CONTENT, "0" * 64, None, ("sha256", f"hash to {SHA}", "pack the directory anew")),
+        (CONTENT, "zz", None, ("sha256", "'zz' is not a SHA-256", "send its 64 hex digits")),
+        (CONTENT, SHA, SIZE_MOST_BYTES + 1, ("size_bytes", "67108865", "name it under data")),
+        (CONTENT, SHA, 7, ("size_bytes", "than the 7 announced", "announce what is sent")),
+        (CONTENT, SHA, 9_999_999, ("size_bytes", "1900000 bytes came", "announce what is sent")),
+        (b"", SHA, None, ("size_bytes", "0 is not within 1 to", "leave large data out")),
     ],
 )
 async def test_an_upload_that_is_not_as_announced_is_refused(
-    tmp_path: Path, request_of: Callable[[], Any], said: str
+    tmp_path: Path, content: bytes, sha256: str, size: int | None, told: tuple[str, str, str]
 ) -> None:
+    field, value, fix = told
     async with serving(tmp_path) as service:
-        with pytest.raises(grpc.aio.AioRpcError, match=said) as caught:
-            await service.stub.UploadWorkingDir(request_of())
-        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(InvalidRequestError, match=field) as caught:
+            await upload(service, content, sha256, size)
+        [violation] = caught.value.violations
+        assert violation.field == field
+        assert value in violation.description
+        assert fix in violation.description
         assert await service.store.blobs.size_bytes(SHA) is None
 
 

@@ -13,6 +13,7 @@ from scheduler.domain.job import AttemptState, Job
 from scheduler.domain.log import LogStream
 from scheduler.domain.transitions import Event
 from scheduler.rpc import job_logs
+from tests.fakes.clock import ManualClock
 from tests.fakes.job_service import Service, serving
 from tests.fakes.jobs import a_spec, assign, end
 from westward.v1 import job_pb2
@@ -104,19 +105,29 @@ async def test_ends_that_never_come_are_waited_for_a_short_while(
 async def test_what_still_comes_after_the_end_is_followed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_logs, "GRACE_S", 0.5)
-    async with serving(tmp_path, real_clock()) as service:
+    clock, found_nothing = ManualClock(), asyncio.Event()
+
+    def incomplete(*_: Any) -> bool:
+        found_nothing.set()
+        return False
+
+    monkeypatch.setattr(job_logs, "_complete", incomplete)
+    async with serving(tmp_path, clock) as service, asyncio.timeout(20):
         job = await assigned(service)
         await service.store.logs.append(f"{job.id}-1", 0, OUT, 0, b"%04d" % 0)
         stream: Any = service.stub.Logs(job_pb2.LogsRequest(job_id=job.id, follow=True))
         assert (await stream.read()).data == b"0000"
-        await end(service.book, job, Event.SUCCEED, AttemptState.SUCCEEDED, service.clock.now())
-        for at in range(1, 9):  # in all for longer than the grace, each well within it
-            await asyncio.sleep(0.1)
+        await end(service.book, job, Event.SUCCEED, AttemptState.SUCCEEDED, clock.now())
+        for at in range(1, 6):  # in all for longer than the grace, each well within it
+            await found_nothing.wait()
+            found_nothing.clear()
+            clock.pass_s(job_logs.GRACE_S / 2)
             await service.store.logs.append(f"{job.id}-1", 0, OUT, at * 4, b"%04d" % at)
             assert (await stream.read()).data == b"%04d" % at
-        async with asyncio.timeout(5):
-            assert await stream.read() is grpc.aio.EOF
+        await found_nothing.wait()
+        clock.pass_s(job_logs.GRACE_S)
+        service.store.logs.signal.notify(job.id)
+        assert await stream.read() is grpc.aio.EOF
 
 
 async def test_one_attempt_alone(tmp_path: Path) -> None:
