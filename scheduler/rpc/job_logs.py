@@ -115,7 +115,7 @@ class LogReader:
                 after_id = piece.id
                 yield piece
             if pieces:
-                if caught_up and heard_at_s is not None:
+                if caught_up and attempt.state.final:
                     heard_at_s = self._clock.monotonic()
                 continue
             if woken is None:

@@ -57,14 +57,22 @@ async def measured(
         return found
 
 
+@pytest.mark.parametrize(
+    "most_ms",
+    [
+        # Two cores that others keep busy all the while were seen to add 1.3 ms to every datagram.
+        2.5,
+        # What is promised, for a machine that has time.
+        pytest.param(0.5, marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("delay_ms", [10.0, 20.0, 40.0])
-async def test_the_median_is_the_delay_of_the_way(delay_ms: float) -> None:
+async def test_the_median_is_the_delay_of_the_way(delay_ms: float, most_ms: float) -> None:
     def right(found: RttStatistics) -> bool:
         return found.samples >= 100 and abs(found.p50_ms - delay_ms) <= 0.5
 
     found = await measured(delay_ms, 0.0, Pace(datagram_every_s=0.005), right)
-    # Two cores that others keep busy all the while were seen to add 1.3 ms to every datagram.
-    assert -0.5 <= found.p50_ms - delay_ms <= 2.5, found
+    assert -0.5 <= found.p50_ms - delay_ms <= most_ms, found
     assert found.samples >= 100
     assert found.p50_ms <= found.p95_ms <= found.p99_ms
 
