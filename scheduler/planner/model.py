@@ -4,7 +4,7 @@ minimise    Σ cost · x + Σ unplaced · (1 - placed) + Σ elastic · excess
 subject to  each job in at most one place; in every row, use ≤ capacity (+ excess if elastic)
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -94,12 +94,15 @@ class Model:
 def build_model(scene: Scene, candidates: Candidates) -> Model:
     """Puts the policies' parts together."""
     jobs = scene.classes.sizes
+    unplaced_yuan = unplaced(scene, candidates)
+    problem = assemble(scene, candidates, jobs, unplaced_yuan)
+    # The problem has the entries of stages now; a second time they would be a tenth of its memory.
+    stages = tuple(map(_without_entries, candidates.stage_rows))
+    candidates = replace(candidates, stage_rows=stages)
     families, from_row = list[Family](), 0
     for rule in candidates.rules:
         families.append(Family(rule, from_row))
         from_row += len(rule.groups)
-    unplaced_yuan = unplaced(scene, candidates)
-    problem = assemble(scene, candidates, jobs, unplaced_yuan)
     sizes = [len(f.rule.groups) for f in families]
     return Model(
         scene=scene,
@@ -110,3 +113,8 @@ def build_model(scene: Scene, candidates: Candidates) -> Model:
         jobs=jobs,
         unplaced_yuan=unplaced_yuan,
     )
+
+
+def _without_entries(rule: StageRows) -> StageRows:
+    none, nothing = np.zeros(0, dtype=np.int64), np.zeros(0)
+    return replace(rule, pair=none, group=none, demand=nothing, length_s=nothing)

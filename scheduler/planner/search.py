@@ -45,7 +45,7 @@ SQUEAKS = 100
 WORSE_MOST = 2
 # Where the plan that was is gone on from, all have a place and the gap is no wider, that is enough:
 # another order moves more of what was planned than it gains.
-ENOUGH = 1.5e-2
+ENOUGH = 1e-2
 # Where all have a place, one in so many of the looks goes into finding better ones this way.
 FOR_NOBODY = 10
 
