@@ -178,7 +178,12 @@ class GatewayProbe:
 
     async def _echo(self) -> None:
         # Its own TCP connection: the round trip must not queue behind other regions' probes.
-        options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 2000)]
+        options = [
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.max_reconnect_backoff_ms", 2000),
+            # Else every echo is followed by a ping of gRPC's own.
+            ("grpc.http2.bdp_probe", 0),
+        ]
         async with grpc.aio.insecure_channel(self.address, options=options) as channel:
             stub = gateway_pb2_grpc.GatewayServiceStub(channel)
             for count in itertools.count(1):

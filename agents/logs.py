@@ -31,6 +31,9 @@ STREAM_LIMIT_BYTES = 16 * 1024 * 1024
 FLOOD_BYTES = 2 * STREAM_LIMIT_BYTES
 NOTE = f"\n[westward: only the first {STREAM_LIMIT_BYTES >> 20} MiB are kept]\n".encode()
 LOOK_EVERY_S = 0.2
+# While no attempt has a file here. Five looks a second, each in a thread, were most of what an idle
+# daemon cost its host.
+LOOK_IDLE_EVERY_S = 1.0
 # Acknowledgements that come closer together than this are answered together.
 GAP_S = 0.01
 RESEND_AFTER_S = 10.0
@@ -138,9 +141,11 @@ class Tailer:
             self._news.clear()
             tails = await asyncio.to_thread(look, self.folder)
             self._streams = {key: self._streams.get(key) or Outgoing() for key in tails}
+            if not tails:
+                await asyncio.sleep(LOOK_IDLE_EVERY_S)  # nobody can tell: files appear
+                continue
             await self._send_due(session, tails)
-            if tails:
-                await asyncio.to_thread(self._tidy, tails)
+            await asyncio.to_thread(self._tidy, tails)
             await asyncio.sleep(GAP_S)
             await wait(self._news, LOOK_EVERY_S)
 

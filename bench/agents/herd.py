@@ -6,6 +6,7 @@ Prints a line of JSON a second: connected agents, reports acknowledged so far, c
 
 import argparse
 import asyncio
+import gc
 import json
 import random
 import resource
@@ -25,6 +26,7 @@ from agents.report import Reporter
 from agents.wire import Terms
 from agents.wire import series as series_pb
 from scheduler.domain.series import Series
+from scheduler.heap import collect_rarely
 from westward.v1 import node_pb2
 
 NODES_PER_CLUSTER = 100
@@ -147,10 +149,14 @@ async def run(address: str, agents: int, first: int, spread_s: float) -> None:
 
 
 async def _all(config: AgentConfig, agents: int, first: int, spread_s: float, count: Count) -> None:
+    links = [an_agent(number, config, count) for number in range(first, first + agents)]
+    # A host's daemon has one link to search for garbage, not ten thousand.
+    gc.freeze()
+    collect_rarely()
     async with asyncio.TaskGroup() as group:
         group.create_task(tell(count))
-        for number in range(first, first + agents):
-            group.create_task(_later(an_agent(number, config, count), spread_s))
+        for link in links:
+            group.create_task(_later(link, spread_s))
 
 
 async def _later(link: Link, spread_s: float) -> None:

@@ -1,6 +1,7 @@
 """One agent's open stream, as the scheduler's end keeps it."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -118,5 +119,5 @@ class AgentStream:
             message = self._queue.popleft()
             self._room.set()
         message.seq = self._sent_seq
-        message.sent_at.GetCurrentTime()
+        message.sent_at.FromNanoseconds(time.time_ns())
         return message
