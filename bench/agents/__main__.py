@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 import yaml
 
+from agents.status import FILE as STATUS_FILE
 from bench.agents.herd import NODES_PER_CLUSTER, STAMP_WRAP_S
 from bench.report import Row, machine, publish, quantile
 from examples.demo.processes import Processes, free_ports
@@ -242,6 +243,9 @@ def one_agent(folder: Path, seconds: float, regions: int) -> Row:
             processes.start(name, "gateway", "--region", name, "--listen", f"127.0.0.1:{port}")
         Scheduler(processes, folder / "one.yaml", address).start()
         processes.start("agent", "agent", "--config", str(folder / "node.yaml"))
+        while not any((folder / "data").rglob(STATUS_FILE)):
+            processes.check()
+            time.sleep(POLL_S)  # a file that appears tells nobody
         time.sleep(20)  # imports and the quick first probes are not what it costs for years
         agent = psutil.Process(processes.pid("agent"))
         before = agent.cpu_times()
