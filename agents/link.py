@@ -30,6 +30,7 @@ BACKOFF_MOST_S = 10.0
 SETTLED_S = 5.0
 REMEMBERED_SENDS = 8192
 MESSAGE_LIMIT_BYTES = 64 * 1024 * 1024
+SILENCE_LOOK_S = 0.001
 WINDOW_BYTES = 8 * 1024 * 1024
 
 CHANNEL_OPTIONS = (
@@ -115,7 +116,9 @@ class Session:
             waited_s = max(0.0, loop.time() - self.waits_since_s)
             if waited_s >= limit_s:
                 raise DisconnectedError(f"the scheduler was silent for {limit_s:g} s")
-            await asyncio.sleep(limit_s - waited_s)  # what it waits for is that nothing comes
+            # What it waits for is that nothing comes. The least time moves every clock on: what is
+            # left by a rounding error would not.
+            await asyncio.sleep(max(limit_s - waited_s, SILENCE_LOOK_S))
 
 
 Handler = Callable[[Session, node_pb2.ConnectResponse], Awaitable[None]]

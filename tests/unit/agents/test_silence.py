@@ -57,3 +57,10 @@ def test_every_word_puts_it_off() -> None:
 
 def test_what_a_message_takes_to_be_handled_is_no_silence() -> None:
     assert 105.0 + LIMIT_S <= given_up_s([5.0], handling_s=100.0) <= 105.0 + 2 * LIMIT_S
+
+
+def test_a_rounding_error_of_the_clock_is_waited_out() -> None:
+    for sevenths in range(1, 200):
+        pause_s = sevenths / 7
+        said = given_up_s([pause_s % LIMIT_S, pause_s % 0.3])
+        assert said == pytest.approx(pause_s % LIMIT_S + pause_s % 0.3 + LIMIT_S, abs=0.01)
