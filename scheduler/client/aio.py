@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar, cast
@@ -16,6 +17,9 @@ from scheduler.client.sync import Client
 from westward.v1 import job_pb2
 from westward.v1.job_pb2_grpc import JobServiceStub
 from westward.v1.placement_pb2_grpc import PlacementServiceStub
+
+# Calls that stream their request at a time; more wait for their turn.
+STREAMED_MOST = 32
 
 P = ParamSpec("P")
 Answer = TypeVar("Answer")
@@ -60,6 +64,10 @@ class AsyncClient:
         self._synchronous = functools.partial(
             Client, address, token=token, tls_ca=tls_ca, actor=actor
         )
+        # Calls that stream their request, each in a thread with a client of its own.
+        self._open = set[Client]()
+        self._threads = ThreadPoolExecutor(STREAMED_MOST, "westward-client")
+        self._closed = False
         self._metadata = channel.metadata(token, actor)
         trust = channel.credentials(tls_ca)
         self._channel = (
@@ -163,14 +171,25 @@ class AsyncClient:
             # Where the scheduler answers before it has read everything, grpc.aio may forget that
             # answer over a write of ours that fails then, and tell INTERNAL instead
             # (https://github.com/grpc/grpc/issues/36066). The synchronous stack does not.
-            with self._synchronous() as client:
-                return await asyncio.to_thread(client.call, call)
+            return await self._in_thread(call)
         # The stubs of an asynchronous channel answer with awaitables.
         method = cast(Callable[..., Awaitable[Answer]], call.method(self._stubs))
         try:
             return await method(call.request, timeout=call.timeout_s, metadata=self._metadata)
         except grpc.RpcError as error:
             raise errors.from_rpc(error, self.address) from error
+
+    async def _in_thread(self, call: requests.Call[Answer]) -> Answer:
+        if self._closed:
+            raise grpc.aio.UsageError("the client is closed")
+        # One for each, as closing it is what ends the call when this task is cancelled.
+        with self._synchronous() as client:
+            self._open.add(client)
+            try:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, client.call, call)
+            finally:
+                self._open.discard(client)
 
     async def stream(self, stream: requests.Stream[Item]) -> AsyncIterator[Item]:
         """Reads a stream to its end; opens it anew when it breaks after it had begun."""
@@ -211,6 +230,10 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Ends every call of this client."""
+        self._closed = True
+        for client in tuple(self._open):
+            client.close()
+        self._threads.shutdown(wait=False)
         await self._channel.close()
 
     async def __aenter__(self) -> Self:

@@ -275,8 +275,8 @@ def _part(problem: Problem, which: Ints, listed: Bools) -> Problem:
         pairs=pairs,
         stage_from=stage_from,
         stages=stages,
-        class_units=problem.class_units[:, which],
-        class_row=problem.class_row[:, which],
+        class_units=np.take(problem.class_units, which, axis=1),
+        class_row=np.take(problem.class_row, which, axis=1),
     )
 
 

@@ -43,6 +43,9 @@ AHEAD = 0.75
 SQUEAKS = 100
 # So many insertions that were no better than the best are enough.
 WORSE_MOST = 2
+# Where pairs are few an order takes a few milliseconds: so many times as many are tried, unless a
+# plan is gone on from: each other order moves some of it.
+PATIENCE = 5
 # Where the plan that was is gone on from, all have a place and the gap is no wider, that is enough:
 # another order moves more of what was planned than it gains.
 ENOUGH = 1e-2
@@ -258,12 +261,15 @@ def squeaky(
 
     found = best = tried()
     worse = 0
-    enough = ENOUGH if keeping and len(guide.per_pair) > PAIRS_AT_ONCE else CLOSE
-    for _ in range(budget.tries - 1):
+    many = len(guide.per_pair) > PAIRS_AT_ONCE
+    patience = 1 if many or keeping else PATIENCE
+    for _ in range(patience * budget.tries - 1):
         waits = (best.places.pair[np.isin(best.places.klass, active)] < 0).any()
-        close = best.yuan - bound <= (CLOSE if waits else enough) * abs(best.yuan)
+        lenient = keeping and many and not waits and _well_placed(model, guide, best)
+        close = best.yuan - bound <= (ENOUGH if lenient else CLOSE) * abs(best.yuan)
         looks = budget.tries_looks if waits else budget.tries_looks // FOR_NOBODY
-        if close or (worse > WORSE_MOST and not waits) or work[0] >= looks:
+        hopeless = worse > patience * WORSE_MOST and not waits
+        if close or hopeless or work[0] >= looks:
             break
         squeaks = _squeaks(model, guide, found.places)[active]
         if not squeaks.any():
@@ -271,11 +277,23 @@ def squeaky(
         if keeping:
             early[active[squeaks]] = 2
         # They move ahead of three quarters of what was before them.
-        rank = np.where(squeaks, rank + AHEAD * (rank.max() - rank), rank)
+        place = np.empty(len(active))
+        place[np.argsort(-rank, kind="stable")] = np.arange(len(active))
+        rank = -np.where(squeaks, (1 - AHEAD) * place - 0.5, place)
         found = tried()
-        worse = worse + 1 if found.yuan >= best.yuan else 0
-        best = found if found.yuan < best.yuan else best
+        better = found.yuan < best.yuan - GAIN_LEAST_YUAN
+        worse = 0 if better else worse + 1
+        best = found if better else best
     return best
+
+
+def _well_placed(model: Model, guide: Guide, found: Found) -> bool:
+    """Whether nobody who is not where it was planned costs twice what it should: however late a few
+    urgent ones start, that is little beside what a whole hub costs."""
+    places, classes = found.places, model.problem.classes[found.places.klass]
+    strayed = (places.pair != classes["kept_pair"]) | (places.slot != classes["kept_slot"])
+    lost_yuan = losses_yuan(model, guide, places)
+    return not (strayed & (lost_yuan > np.abs(guide.least)[places.klass])).any()
 
 
 def _squeaks(model: Model, guide: Guide, places: Places) -> Bools:

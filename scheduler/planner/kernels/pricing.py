@@ -151,7 +151,7 @@ def fill_runs(
         yuan += whole[at, stop_of(axis, overlap, first, end)] - whole[at, first]
         out[first] = const + w * yuan + waiting_yuan(job, overlap, job.start, run)
         s += 1
-    calm = min(last, int(job.overdue))
+    calm = min(last, int(job.overdue + overlap))
     late = job.before_yuan * (job.overdue - job.start)
     late += job.once_yuan + job.once_yuan_per_run * run
     # At the beginnings of slots, as far as runs end within the axis; a step at a time that every

@@ -1,12 +1,16 @@
 """Both clients against a real socket: what is sent, repeated, resumed, and how errors arrive."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from concurrent import futures
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 from grpc.aio import Metadata
 from grpc.aio import _call as aio_call
@@ -256,6 +260,25 @@ async def test_an_answer_before_all_is_sent_is_not_lost(fake: FakeScheduler) -> 
         with pytest.raises(InvalidRequestError) as caught:
             await client.call(an_upload("zz"))
     assert [v.field for v in caught.value.violations] == ["sha256"]
+
+
+async def test_closing_ends_a_call_that_is_still_sending(fake: FakeScheduler) -> None:
+    sent, over, asked = threading.Event(), threading.Event(), an_upload("0" * 64)
+
+    def never_all() -> Iterator[job_pb2.UploadWorkingDirRequest]:
+        yield from asked.request
+        sent.set()
+        over.wait(30.0)
+
+    client = AsyncClient(fake.address)
+    calling = asyncio.create_task(client.call(replace(asked, request=never_all())))
+    await asyncio.to_thread(sent.wait, 10.0)
+    await client.close()
+    with pytest.raises(errors.WestwardError):
+        await calling
+    over.set()
+    with pytest.raises(grpc.aio.UsageError, match="closed"):
+        await client.call(an_upload("0" * 64))
 
 
 async def test_the_asynchronous_client_names_who_is_not_there() -> None:
