@@ -37,7 +37,7 @@ test: setup ## all tests but the slow ones
 test-slow: setup ## the tests that take minutes
 	@$(BIN)/python -m pytest -m slow
 
-bench-%: setup ## a bench (bench-submit, -dispatch, -array, -logs, -planner, -rounds, -preview, -gaia, -philly): prints a table, writes bench/results/; ARGS for its options
+bench-%: setup ## a bench (bench-submit, -dispatch, -array, -logs, -agents, -planner, -rounds, -explain, -preview, -estimate, -gaia, -philly): prints a table, writes bench/results/; ARGS for its options
 	@$(BIN)/python -m bench.$* $(ARGS)
 
 bench-report: setup ## the charts in docs/img/, from bench/results/
