@@ -282,7 +282,7 @@ def main() -> None:
                 a_herd(scheduler.address, agents) as herd,
             ):
                 herd.await_(agents)
-                time.sleep(2 * REPORT_INTERVAL_S)  # the arrival of the herd is not its steady state
+                time.sleep(6 * REPORT_INTERVAL_S)  # the arrival of the herd is not its steady state
                 rows.append(steady(scheduler, herd, agents, given.seconds))
                 print(rows[-1], file=sys.stderr)
                 rows.append(storm(scheduler, herd, agents, given.away_s))
