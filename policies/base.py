@@ -121,7 +121,7 @@ class Policy:
     pair_filters: tuple[PairFilter, ...] = ()
     start_filters: tuple[StartFilter, ...] = ()
     energy_rate: Callable[[Scene], EnergyRate] | None = None
-    pair_yuan: Callable[[Scene, Pairs], Floats] | None = None
+    pair_yuan: Callable[[Scene, Pairs], Floats | None] | None = None
     start_cost: Callable[[Scene], StartCost] | None = None
     rows: Callable[[Scene], tuple[Rows, ...]] | None = None
     stage_rows: Callable[[Scene, Pairs], tuple[StageRows, ...]] | None = None

@@ -20,7 +20,7 @@ def last_slots(scene: Scene, pairs: Pairs, rows: Ints, latest_s: Floats) -> Ints
     if not len(rows):
         return None
     latest_s = latest_s + ROUNDING_S
-    late = pairs.start_s[rows] > latest_s
+    late = pairs.start_s(rows) > latest_s
     np.minimum(latest_s, (scene.slots - 0.5) * scene.slot_s, out=latest_s)
     last = np.full(len(pairs.klass), scene.slots - 1, dtype=np.int16)
     last[rows] = np.where(late, -1, np.floor(latest_s / scene.slot_s)).astype(np.int16)
@@ -41,7 +41,7 @@ def _computed_in_time(scene: Scene, pairs: Pairs) -> Ints | None:
 
 def _why_late(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
     klass = scene.classes[pairs.klass[row]]
-    start_s = max(float(pairs.start_s[row]), slot * scene.slot_s)
+    start_s = max(float(pairs.start_s(row)), slot * scene.slot_s)
     end_s = start_s + float(pairs.run_s[row])
     return (
         f"Starting at {scene.clock(start_s)} it would end at "

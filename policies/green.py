@@ -134,7 +134,7 @@ def _first(scene: Scene, pairs: Pairs) -> Ints | None:
         some = slice(at, at + AT_ONCE)
         own, short = rows[some], kw[some, None] > left_kw[pairs.site[rows[some]]] + TOLERANCE
         begins_s = np.arange(scene.slots) * scene.slot_s
-        start_s = np.maximum(begins_s[None, :], pairs.start_s[own, None])
+        start_s = np.maximum(begins_s[None, :], pairs.start_s(own)[:, None])
         span = window(start_s, length_s[some], scene.slot_s, scene.hours)
         ready = start_s < begins_s + scene.slot_s
         open_slots = ready & ~span.any_slot(short, slice(None))

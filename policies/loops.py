@@ -38,7 +38,7 @@ def crossings(
         if stage_s[i] > 0:
             for e in range(first[klass[i]], first[klass[i] + 1]):
                 n += way[location[e], site[i]] >= 0
-    pair, crossed = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    pair, crossed = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int32)
     gb_per_hour, n = np.empty(n), 0
     for i in range(len(klass)):
         if stage_s[i] > 0:

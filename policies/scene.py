@@ -277,18 +277,20 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Classes in pools, sorted by class and pool; each array has the shape (m,).
-
-    ``start_s`` is the earliest time of a start; later ones lie at the beginnings of slots. A run
-    takes ``run_s``, its first ``stage_s`` for its data.
+    """Classes in pools, sorted by class and pool; each array has the shape (m,), but ``ready_s``
+    (K,): when each class may start. A run takes ``run_s``, its first ``stage_s`` for its data.
     """
 
     klass: Ints
     pool: Ints
     site: Ints
-    start_s: Floats
     stage_s: Floats
     run_s: Floats
+    ready_s: Floats
+
+    def start_s(self, rows: Ints | slice | int) -> Floats:
+        """The earliest time of a start of some pairs; later ones lie at the beginnings of slots."""
+        return np.asarray(self.ready_s[self.klass[rows]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

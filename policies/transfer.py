@@ -41,7 +41,7 @@ def _arrives_in_time(scene: Scene, pairs: Pairs) -> Ints | None:
 
 def _why_late(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
     klass = scene.classes[pairs.klass[row]]
-    start_s = max(float(pairs.start_s[row]), slot * scene.slot_s)
+    start_s = max(float(pairs.start_s(row)), slot * scene.slot_s)
     end_s = start_s + float(pairs.run_s[row])
     return (
         f"The data take {pairs.stage_s[row]:.0f} s to arrive; starting at "
@@ -57,9 +57,9 @@ def _data(way: Ways) -> tuple[Ints, Ints, Floats]:
     return first, location, way.gb[klass, location]
 
 
-def _cost(scene: Scene, pairs: Pairs) -> Floats:
+def _cost(scene: Scene, pairs: Pairs) -> Floats | None:
     if (way := scene.ways) is None:
-        return np.zeros(len(pairs.klass))
+        return None
     return transfer_yuan(pairs.klass, pairs.site, *_data(way), way.yuan_per_gb)
 
 

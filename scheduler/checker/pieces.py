@@ -1,7 +1,6 @@
 """Jobs that are to be stopped and to go on in the same place: every run for itself."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import pairwise
 
 from scheduler.checker.view import View
@@ -20,8 +19,7 @@ def pieces_of(placements: Sequence[Placement]) -> list[Placement]:
         for n, run in enumerate(placement.runs):
             part = run.seconds / total_s if total_s > 0 else 0.0
             made.append(
-                replace(
-                    placement,
+                placement._replace(
                     start_at=run.start_at,
                     end_at=run.end_at,
                     pauses=(),

@@ -9,7 +9,7 @@ from policies.base import Rows
 from policies.scene import OVERLAP_S, TOLERANCE, Bools, Floats, Ints, Scene
 from scheduler.planner.candidates import Candidates
 from scheduler.planner.kernels.distinct import distinct
-from scheduler.planner.kernels.pairs import fill_pairs
+from scheduler.planner.kernels.pairs import count_stages, fill_pairs, fill_stages
 from scheduler.planner.kernels.problem import (
     CLASS,
     KIND,
@@ -354,18 +354,18 @@ def _stages(
 ) -> tuple[Ints, Records]:
     """Where the entries of each pair begin, and the entries of all stage rows, by pair."""
     if not candidates.stage_rows:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=STAGE)
-    pairs = candidates.pairs
-    pair = np.concatenate([rule.pair for rule in candidates.stage_rows])
-    row = np.concatenate([from_row[id(rule)] + rule.group for rule in candidates.stage_rows])
-    units = np.concatenate([rule.demand for rule in candidates.stage_rows])
-    length = np.concatenate([rule.length_s for rule in candidates.stage_rows]) / slot_s
-    starts = np.zeros(len(pairs.klass) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(pair, minlength=len(pairs.klass)), out=starts[1:])
-    entries = _records(STAGE, row=row, units=units, length=length)
-    if len(candidates.stage_rows) > 1:  # each has them in the order of pairs
-        entries = entries[np.argsort(pair, kind="stable")]
-    return starts, entries
+        return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=STAGE)
+    begins = np.zeros(len(candidates.pairs.klass) + 1, dtype=np.int32)
+    for rule in candidates.stage_rows:
+        count_stages(rule.pair.astype(np.int32, copy=False), begins[1:])
+    np.cumsum(begins, out=begins)
+    free = begins.copy()
+    entries: Records = np.empty(begins[-1], dtype=STAGE)
+    for rule in candidates.stage_rows:
+        pair, group = (i.astype(np.int32, copy=False) for i in (rule.pair, rule.group))
+        own = rule.demand, rule.length_s, from_row[id(rule)]
+        fill_stages(entries, free, pair, group, *own, slot_s)
+    return begins, entries
 
 
 def _row_table(candidates: Candidates, axis: int) -> dict[str, Any]:

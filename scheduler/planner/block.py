@@ -39,7 +39,7 @@ class Block:
         self.span = span = candidates.rows_of(klass)
         self.pools: Ints = candidates.pairs.pool[span]
         self.run_s: Floats = candidates.pairs.run_s[span]
-        first_s = candidates.pairs.start_s[span]
+        first_s = candidates.pairs.start_s(span)
         slot_s = np.arange(scene.slots) * scene.slot_s
         self.start_s: Floats = np.maximum(slot_s[None, :], first_s[:, None])
         self.run: Window = window(self.start_s, self.run_s, scene.slot_s, scene.hours)

@@ -65,7 +65,7 @@ class Briefly:
     def _barred(self) -> Ints:
         """The precedence of the rule that forbids each pair to start now by itself, -1: none."""
         candidates, model = self._model.candidates, self._model
-        barred = np.full(len(candidates.pairs.klass), -1, dtype=np.int64)
+        barred = np.full(len(candidates.pairs.klass), -1, dtype=np.int8)
         for judge, bounds in zip(candidates.start_filters, candidates.bounds, strict=True):
             out = np.zeros(len(barred), dtype=bool)
             if bounds.first is not None:
@@ -82,7 +82,9 @@ class Briefly:
         model, places = self._model, self._decision.places
         problem = model.problem
         which = np.unique(places.klass[places.pair < 0])
-        lacks, blocked = np.zeros((2, len(problem.pairs)), dtype=np.int64)
+        lacks, blocked = np.zeros((2, len(problem.pairs)), dtype=np.int8)
+        if not len(which):
+            return lacks
         blocked[list(model.blocked)] = 1
         lacking(
             problem,
@@ -178,7 +180,7 @@ class Briefly:
     def _later(self, job: int, choice: Choice, code: ReasonCode) -> str:
         """Why a job that has a place does not start now."""
         scene, pairs = self._model.scene, self._model.candidates.pairs
-        start_s = max(choice.slot * scene.slot_s, float(pairs.start_s[choice.pair]))
+        start_s = max(choice.slot * scene.slot_s, float(pairs.start_s(choice.pair)))
         where = f"Starts at {self._clock(start_s)} at {scene.pools[pairs.pool[choice.pair]].name}"
         if code is ReasonCode.NOT_YET:
             ready_s = float(scene.columns.ready_s[self._decision.places.klass[job]])

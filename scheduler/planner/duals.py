@@ -267,7 +267,8 @@ def _part(problem: Problem, which: Ints, listed: Bools) -> Problem:
     stage_from, stages = problem.stage_from, problem.stages
     if len(stage_from):
         begin, entries = stage_from[pair], np.diff(stage_from)[pair]
-        stage_from = np.concatenate(([0], np.cumsum(entries)))
+        stage_from = np.zeros(len(pair) + 1, dtype=stage_from.dtype)
+        np.cumsum(entries, out=stage_from[1:])
         more = np.arange(stage_from[-1]) - np.repeat(stage_from[:-1], entries)
         stages = stages[np.repeat(begin, entries) + more]
     return problem._replace(

@@ -65,7 +65,7 @@ class Ledger:
             i, k, c = int(pair[q]), int(pairs.klass[pair[q]]), int(pairs.site[pair[q]])
             share = scene.columns.green_share[k : k + 1]
             length_s = float(first_s(share, pairs.run_s[i : i + 1], self._pue[c])[0])
-            start_s = max(int(slot[q]) * scene.slot_s, float(pairs.start_s[i]))
+            start_s = max(int(slot[q]) * scene.slot_s, float(pairs.start_s(i)))
             stop = min(max(math.ceil((start_s + length_s) / scene.slot_s), 1), scene.axis)
             t = np.arange(int(slot[q]), max(stop, int(slot[q]) + 1))
             ends_s = np.minimum((t + 1) * scene.slot_s, start_s + length_s)

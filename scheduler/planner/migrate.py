@@ -229,8 +229,7 @@ class _Moving(WhatIf):
             for place in placements_of(self._what_if, self.model, self._places, self._ledger, {})
         }
         return tuple(
-            replace(
-                one,
+            one._replace(
                 green_kwh=again[one.job_id].green_kwh,
                 carbon_kg=again[one.job_id].carbon_kg,
             )

@@ -27,7 +27,7 @@ def never_ranks(model: Model, pairs: Ints) -> Ints:
 
 def _ranks(model: Model, pairs: Ints) -> Ints:
     scene = model.scene
-    first_s = model.candidates.pairs.start_s[pairs]
+    first_s = model.candidates.pairs.start_s(pairs)
     start_s = np.maximum(np.arange(scene.slots) * scene.slot_s, first_s[:, None])
     run = window(start_s, model.candidates.pairs.run_s[pairs], scene.slot_s, scene.hours)
     # Of the rules that forbid a start, the one of lowest rank counts.

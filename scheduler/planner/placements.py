@@ -1,14 +1,14 @@
 """Places in the model as the placements that a plan tells of."""
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from itertools import pairwise
 from operator import add
+from typing import Any
 
 import numpy as np
 
-from policies.scene import Floats, Ints, Pool
+from policies.scene import Floats, Ints
 from scheduler.domain.span import Span
 from scheduler.planner.kernels.placing import energy_costs
 from scheduler.planner.ledger import Ledger
@@ -18,9 +18,6 @@ from scheduler.planner.plan import Placement
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planner.starting import StartNodes, starts_now
 
-# Pool, begin and end, and whether that is now.
-When = tuple[Pool, datetime, datetime, bool]
-
 
 def placements_of(
     snapshot: Snapshot, model: Model, places: Places, ledger: Ledger, nodes: StartNodes
@@ -28,35 +25,35 @@ def placements_of(
     """Placements in the order of the snapshot's jobs."""
     job, pair, slot = places.runs()
     each = np.stack([*ledger.energies(pair, slot), price_yuan(model, pair, slot)])
-    first = np.flatnonzero(np.diff(job, prepend=-1))
-    figures = np.add.reduceat(each, first, axis=1) if len(first) else each
-    figures[3] = np.maximum.reduceat(each[3], first) if len(first) else each[3]
-    members = model.scene.classes.members.tolist()
-    jobs = np.flatnonzero(places.pair >= 0)
-    when = _one_run(model, places.pair[jobs], places.slot[jobs])
-    placed: dict[int, Placement] = {}
-    for j, own, here in zip(jobs.tolist(), figures.T.tolist(), when, strict=True):
-        job_id = snapshot.jobs[members[j]].id
-        if j in places.split:
-            choice = places.choice(j)
-            assert choice is not None, "it has a place"
-            made = _placement(job_id, model, choice, own, nodes.get(j, ()))
-        else:
-            made = _made(job_id, here, own, nodes.get(j, ()))
-        placed[members[j]] = made
-    return tuple(placed[i] for i in sorted(placed))
+    begins = np.flatnonzero(np.diff(job, prepend=-1))
+    figures = np.add.reduceat(each, begins, axis=1) if len(begins) else each
+    figures[3] = np.maximum.reduceat(each[3], begins) if len(begins) else each[3]
+    members, jobs = model.scene.classes.members, np.flatnonzero(places.pair >= 0)
+    order = np.argsort(members[jobs])
+    jobs, figures = jobs[order], figures[:, order]
+    ids = [snapshot.jobs[member].id for member in members[jobs].tolist()]
+    where = _in_one_run(model, places.pair[jobs], places.slot[jobs])
+    here = [nodes.get(j, ()) for j in jobs.tolist()]
+    kwh, green_kwh, carbon_kg, held_kw, yuan = figures.tolist()
+    made = list(map(Placement, ids, *where, here, kwh, green_kwh, held_kw, yuan, carbon_kg))
+    for n in np.flatnonzero(np.isin(jobs, list(places.split))).tolist():
+        choice = places.choice(int(jobs[n]))
+        assert choice is not None, "it has a place"
+        made[n] = _placement(ids[n], model, choice, figures[:, n].tolist(), here[n])
+    return tuple(made)
 
 
-def _one_run(model: Model, pair: Ints, slot: Ints) -> Iterator[When]:
-    """Of options in one run each: the pool, begin and end, and whether that is now."""
+def _in_one_run(model: Model, pair: Ints, slot: Ints) -> tuple[list[Any], ...]:
+    """Of options: cluster, accelerator, begin, end, and whether that is now."""
     pairs, scene = model.candidates.pairs, model.scene
-    ready_s = pairs.start_s[pair]
+    ready_s = pairs.start_s(pair)
     start_s = np.maximum(slot * scene.slot_s, ready_s)
     starts = list(map(scene.time_at, start_s.tolist()))
-    lengths = map(partial(timedelta, 0), pairs.run_s[pair].tolist())
-    pools = map(scene.pools.__getitem__, pairs.pool[pair].tolist())
+    ends = list(map(add, starts, map(partial(timedelta, 0), pairs.run_s[pair].tolist())))
+    pools = list(map(scene.pools.__getitem__, pairs.pool[pair].tolist()))
+    clusters, accelerators = [p.cluster for p in pools], [p.accelerator for p in pools]
     now = ((slot == 0) & (ready_s <= scene.now_s)).tolist()
-    return zip(pools, starts, map(add, starts, lengths), now, strict=True)
+    return clusters, accelerators, starts, ends, now
 
 
 def price_yuan(model: Model, pair: Ints, slot: Ints) -> Floats:
@@ -84,41 +81,28 @@ def _placement(
 ) -> Placement:
     pool = model.scene.pools[model.candidates.pairs.pool[choice.pair]]
     runs = spans_of(model, choice)
-    pauses = tuple(Span(a.end_at, b.start_at) for a, b in pairwise(runs))
-    when = (pool, runs[0].start_at, runs[-1].end_at, starts_now(model, choice))
-    return _made(job_id, when, figures, nodes, pauses)
-
-
-def _made(
-    job_id: str,
-    when: When,
-    figures: list[float],
-    nodes: tuple[str, ...],
-    pauses: tuple[Span, ...] = (),
-) -> Placement:
-    pool, start_at, end_at, now = when
     kwh, green_kwh, carbon_kg, held_kw, price_yuan = figures
     return Placement(
         job_id=job_id,
         cluster=pool.cluster,
         accelerator=pool.accelerator,
-        start_at=start_at,
-        end_at=end_at,
-        now=now,
+        start_at=runs[0].start_at,
+        end_at=runs[-1].end_at,
+        now=starts_now(model, choice),
         nodes=nodes,
         energy_kwh=kwh,
         green_kwh=green_kwh,
         green_held_kw=held_kw,
         cost_yuan=price_yuan,
         carbon_kg=carbon_kg,
-        pauses=pauses,
+        pauses=tuple(Span(a.end_at, b.start_at) for a, b in pairwise(runs)),
     )
 
 
 def spans_of(model: Model, choice: Choice) -> tuple[Span, ...]:
     """When a job runs."""
     pairs, scene = model.candidates.pairs, model.scene
-    ready_s, found = float(pairs.start_s[choice.pair]), list[Span]()
+    ready_s, found = float(pairs.start_s(choice.pair)), list[Span]()
     lengths_s = [float(pairs.run_s[choice.pair])]
     if choice.split is not None:
         lengths = model.problem.pairs["run"][[pair for pair, _ in choice.runs]]

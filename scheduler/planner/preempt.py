@@ -276,7 +276,7 @@ class _Preemption:
         self._take(offer.pool, offer.workers, _need(one.job.spec))
         start = "had no start within the horizon"
         if one.choice is not None:
-            first_s = float(self._model.candidates.pairs.start_s[one.choice.pair])
+            first_s = float(self._model.candidates.pairs.start_s(one.choice.pair))
             start_s = max(one.choice.slot * self._scene.slot_s, first_s)
             start = f"would have started at {self._scene.clock(start_s)}"
         gain_yuan = sum(offer.terms.values())

@@ -64,23 +64,22 @@ def build_scene(
 def pairs_of(scene: Scene, klass: Ints, pool: Ints) -> Pairs:
     """Classes in pools, with their runs; both of shape (m,), sorted."""
     columns, m = scene.columns, len(klass)
-    site, (start_s, stage_s, run_s) = np.empty(m, dtype=np.int64), np.empty((3, m))
+    site, (stage_s, run_s) = np.empty(m, dtype=np.int32), np.empty((2, m))
     run_times(
         klass,
         pool,
         scene.site_of_pool,
-        np.maximum(columns.ready_s, scene.now_s),
         np.zeros((0, 0)) if scene.ways is None else scene.ways.stage_s,
         columns.left_s,
         columns.resume_s,
         columns.speeds,
         scene.speeds,
         site,
-        start_s,
         stage_s,
         run_s,
     )
-    return Pairs(klass=klass, pool=pool, site=site, start_s=start_s, stage_s=stage_s, run_s=run_s)
+    ready_s = np.maximum(columns.ready_s, scene.now_s)
+    return Pairs(klass=klass, pool=pool, site=site, stage_s=stage_s, run_s=run_s, ready_s=ready_s)
 
 
 def _longest_s(columns: Columns, speeds: Floats, way: Ways | None) -> float:

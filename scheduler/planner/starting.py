@@ -16,7 +16,7 @@ StartNodes = dict[int, tuple[str, ...]]
 
 def starts_now(model: Model, choice: Choice) -> bool:
     """Whether a place begins at the time of the snapshot."""
-    start_s = model.candidates.pairs.start_s[choice.pair]
+    start_s = model.candidates.pairs.start_s(choice.pair)
     return choice.slot == 0 and bool(start_s <= model.scene.now_s)
 
 
@@ -52,7 +52,7 @@ def start_now(model: Model, places: Places, residual: Residual) -> StartNodes:
 def _due(model: Model, places: Places) -> Ints:
     """The jobs that start now."""
     here = np.flatnonzero((places.pair >= 0) & (places.slot == 0))
-    start_s = model.candidates.pairs.start_s[places.pair[here]]
+    start_s = model.candidates.pairs.start_s(places.pair[here])
     return here[start_s <= model.scene.now_s]
 
 

@@ -112,13 +112,13 @@ class Questions:
             because = "" if now is not None else f" ({job.explanation.reason.message})"
             raise _refused(f"{then}: {why}{because}")
         assert job.placement is not None, "it has no objection"
-        placement = replace(job.placement, start_at=token.told.start_at)
+        placement = job.placement._replace(start_at=token.told.start_at)
         return replace(job, placement=placement)
 
     def expect(self, job_id: str, told: PreviewedJob) -> None:
         """The job was stored: it stands planned as it was told."""
         assert told.placement is not None, "confirmed"
-        placement = replace(told.placement, job_id=job_id)
+        placement = told.placement._replace(job_id=job_id)
         self._loop.expect(placement_record(placement, None, told.explanation, 0))
 
 

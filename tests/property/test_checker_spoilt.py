@@ -25,18 +25,18 @@ UTC = "+00:00"
 
 # Changes of a placement by what is wrong with it then, whatever the world and whatever the plan.
 SPOILT: dict[str, Callable[[Placement], Placement]] = {
-    "is not a known cluster": lambda p: replace(p, cluster="atlantis"),
-    "has no ready node": lambda p: replace(p, accelerator="abacus"),
-    "before now": lambda p: replace(p, start_at=p.start_at - DAY, end_at=p.end_at - DAY),
-    "after the horizon": lambda p: replace(p, start_at=p.start_at + YEAR, end_at=p.end_at + YEAR),
-    "gets": lambda p: replace(p, end_at=p.end_at + timedelta(seconds=1)),
-    "now is": lambda p: replace(p, now=not p.now),
-    "nodes for": lambda p: replace(p, nodes=(*p.nodes, "nowhere")),
-    "is not a ready node": lambda p: replace(p, nodes=("nowhere",)),
-    "green of": lambda p: replace(p, green_kwh=p.energy_kwh * 1.1 + 1),
-    "nan kWh": lambda p: replace(p, energy_kwh=math.nan),
-    "kWh is less than": lambda p: replace(p, energy_kwh=-1.0, green_kwh=-1.0),
-    "holds nan kW": lambda p: replace(p, green_held_kw=math.nan),
+    "is not a known cluster": lambda p: p._replace(cluster="atlantis"),
+    "has no ready node": lambda p: p._replace(accelerator="abacus"),
+    "before now": lambda p: p._replace(start_at=p.start_at - DAY, end_at=p.end_at - DAY),
+    "after the horizon": lambda p: p._replace(start_at=p.start_at + YEAR, end_at=p.end_at + YEAR),
+    "gets": lambda p: p._replace(end_at=p.end_at + timedelta(seconds=1)),
+    "now is": lambda p: p._replace(now=not p.now),
+    "nodes for": lambda p: p._replace(nodes=(*p.nodes, "nowhere")),
+    "is not a ready node": lambda p: p._replace(nodes=("nowhere",)),
+    "green of": lambda p: p._replace(green_kwh=p.energy_kwh * 1.1 + 1),
+    "nan kWh": lambda p: p._replace(energy_kwh=math.nan),
+    "kWh is less than": lambda p: p._replace(energy_kwh=-1.0, green_kwh=-1.0),
+    "holds nan kW": lambda p: p._replace(green_held_kw=math.nan),
 }
 
 

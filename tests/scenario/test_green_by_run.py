@@ -116,7 +116,7 @@ def test_the_checker_finds_its_own_way_to_share_the_supply() -> None:
         assert all(words in told[0] for words in found)
     world.sites["qingyang"] = site
     [first, *rest] = made.placements
-    less = replace(made, placements=(replace(first, green_kwh=1.0), *rest))
+    less = replace(made, placements=(first._replace(green_kwh=1.0), *rest))
     assert any("1.0 green kWh < 2.4 kWh of its run" in t for t in check(world.snapshot(), less))
 
 

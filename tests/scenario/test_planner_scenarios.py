@@ -187,7 +187,7 @@ def test_a_transfer_that_is_under_way_uses_its_link() -> None:
     world.job("reads", minutes=1, data=data).job("has-all", minutes=1)
     planned = world.plan()
     assert planned.where() == {"reads": "qingyang 12:15", "has-all": "qingyang 12:00"}
-    rash = replace(planned.placed("reads"), start_at=NOON, end_at=NOON + timedelta(minutes=14.5))
+    rash = planned.placed("reads")._replace(start_at=NOON, end_at=NOON + timedelta(minutes=14.5))
     others = tuple(p for p in planned.plan.placements if p.job_id != "reads")
     objections = check(world.snapshot(), replace(planned.plan, placements=(*others, rash)))
     assert [o for o in objections if o.startswith("link shanghai-qingyang")]

@@ -1,4 +1,4 @@
-"""What a class in a pool is: how long it runs there, and its record."""
+"""What a class in a pool is: how long it runs there, its record and those of its stages."""
 
 from policies.scene import Bools, Floats, Ints
 from scheduler.compiled import compiled
@@ -10,29 +10,27 @@ def run_times(
     klass: Ints,
     pool: Ints,
     site_of_pool: Ints,
-    ready_s: Floats,
     stage_s: Floats,
     work_s: Floats,
     resume_s: Floats,
     profile: Ints,
     speeds: Floats,
     site: Ints,
-    starts_s: Floats,
     stages_s: Floats,
     runs_s: Floats,
 ) -> None:
-    """Fills in the last four, of shape (m,), for classes in pools.
+    """Fills in the last three, of shape (m,), for classes in pools.
 
     Args:
-        ready_s: when classes may start, (K,); ``work_s`` at speed 1 and ``resume_s`` beside it.
-        stage_s: how long their data take to each site, (K, C), or (0, 0).
+        stage_s: how long the data of classes take to each site, (K, C), or (0, 0).
+        work_s: how long they take at speed 1, (K,), and ``resume_s`` beside it.
         profile: the row of each class in ``speeds`` (profiles, P).
     """
     for i in range(len(klass)):
         k, p = klass[i], pool[i]
         c = site_of_pool[p]
         stage = stage_s[k, c] if len(stage_s) else 0.0
-        site[i], starts_s[i], stages_s[i] = c, ready_s[k], stage
+        site[i], stages_s[i] = c, stage
         runs_s[i] = stage + (work_s[k] / speeds[profile[k], p] + resume_s[k])
 
 
@@ -63,3 +61,34 @@ def fill_pairs(
         one.first = first[i]
         one.last = last[i]
         one.guarded = guarded[row[klass[i]], pool[i]]
+
+
+@compiled
+def count_stages(pair: Ints, count: Ints) -> None:
+    """Adds to the number of each pair's entries, (m,)."""
+    for i in pair:
+        count[i] += 1
+
+
+@compiled
+def fill_stages(
+    records: Records,
+    free: Ints,
+    pair: Ints,
+    group: Ints,
+    demand: Floats,
+    length_s: Floats,
+    from_row: int,
+    slot_s: float,
+) -> None:
+    """Fills in the entries of one rule, whose rows begin at ``from_row``.
+
+    Args:
+        free: where the next entry of each pair goes, (m,); moves on.
+    """
+    for e in range(len(pair)):
+        one = records[free[pair[e]]]
+        free[pair[e]] += 1
+        one.row = from_row + group[e]
+        one.units = demand[e]
+        one.length = length_s[e] / slot_s

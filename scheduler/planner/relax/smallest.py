@@ -187,7 +187,7 @@ def _pairs(beside: Beside, good: Sequence[tuple[Knob, Knob]], last_slot: int | N
 def _found(beside: Beside, steps: tuple[Step, ...], hit: Hit) -> Found:
     scene, pairs = hit.wishes.model.scene, hit.wishes.model.candidates.pairs
     pool = scene.pools[pairs.pool[hit.place.pair]]
-    start_s = max(hit.place.slot * scene.slot_s, float(pairs.start_s[hit.place.pair]))
+    start_s = max(hit.place.slot * scene.slot_s, float(pairs.start_s(hit.place.pair)))
     relaxation = Relaxation(
         changes=tuple(step.change for step in steps),
         cluster=pool.cluster,

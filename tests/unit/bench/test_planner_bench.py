@@ -171,9 +171,9 @@ def test_the_moved_share_counts_what_starts_elsewhere_later_or_not_at_all(
     snapshot, full_plan = next_round(full, full_round), full_round.plan
     kept = [p for p in full_plan.placements if not p.now]
     assert moved_shares(snapshot, replace(full_plan, placements=tuple(kept))) == (0.0, 0.0)
-    later = replace(kept[0], start_at=kept[0].start_at + timedelta(hours=1))
-    elsewhere = replace(kept[1], cluster="elsewhere")
-    at_once = replace(kept[3], start_at=snapshot.now_at, now=True, nodes=("n",))
+    later = kept[0]._replace(start_at=kept[0].start_at + timedelta(hours=1))
+    elsewhere = kept[1]._replace(cluster="elsewhere")
+    at_once = kept[3]._replace(start_at=snapshot.now_at, now=True, nodes=("n",))
     changed = (later, elsewhere, at_once, *kept[4:])
     shares = moved_shares(snapshot, replace(full_plan, placements=changed))
     assert shares == (pytest.approx(3 / len(kept)), pytest.approx(1 / len(kept)))

@@ -140,10 +140,10 @@ def test_jobs_that_ask_for_the_same_stand_for_one_another() -> None:
     side = planned(world)
     first, second, third = (p.job_id for p in side.plan.placements)
     names = {first: second, second: first, third: third}
-    changed = [replace(p, job_id=names[p.job_id]) for p in side.plan.placements]
+    changed = [p._replace(job_id=names[p.job_id]) for p in side.plan.placements]
     swapped = Side(side.snapshot, replace(side.plan, placements=tuple(changed)))
     assert effects(side, swapped) == []
-    late = [replace(p, start_at=p.start_at + timedelta(hours=9)) for p in changed[:1]]
+    late = [p._replace(start_at=p.start_at + timedelta(hours=9)) for p in changed[:1]]
     later = Side(side.snapshot, replace(side.plan, placements=(*late, *changed[1:])))
     assert [effect.kind for effect in effects(side, later)] == [EffectKind.LATER]
 

@@ -30,7 +30,7 @@ def _snapshot() -> Snapshot:
 def _spoil(job_id: str, **changes: object) -> Callable[[Plan], Plan]:
     def spoil(made: Plan) -> Plan:
         placements = tuple(
-            replace(p, **changes) if p.job_id == job_id else p  # type: ignore[arg-type]
+            p._replace(**changes) if p.job_id == job_id else p  # type: ignore[arg-type]
             for p in made.placements
         )
         return replace(made, placements=placements)
@@ -47,7 +47,7 @@ def _twice(made: Plan) -> Plan:
 
 
 def _stranger(made: Plan) -> Plan:
-    return replace(made, placements=(*made.placements, replace(made.placements[0], job_id="x")))
+    return replace(made, placements=(*made.placements, made.placements[0]._replace(job_id="x")))
 
 
 def _untold(made: Plan) -> Plan:
@@ -122,7 +122,7 @@ def test_sums_over_pools_power_green_and_links() -> None:
     crowd.job("b", minutes=1, data=(DataInput(100.0, "shanghai"),))
     both = plan(crowd.snapshot())
     first = alone.placements[0]
-    moved = tuple(replace(first, job_id=p.job_id) for p in both.placements)
+    moved = tuple(first._replace(job_id=p.job_id) for p in both.placements)
     found = check(crowd.snapshot(), replace(both, placements=moved))
     assert any(v.startswith("link shanghai-qingyang") for v in found)
 
@@ -131,7 +131,7 @@ def test_later_slots_are_counted_too() -> None:
     world = World().hub("qingyang", gpus=2).job("job", count=2, gpus=2, earliest_minutes=30)
     made = plan(world.snapshot())
     first = min(made.placements, key=lambda p: p.start_at)
-    moved = tuple(replace(first, job_id=p.job_id) for p in made.placements)
+    moved = tuple(first._replace(job_id=p.job_id) for p in made.placements)
     found = check(world.snapshot(), replace(made, placements=moved))
     assert any("4.0 accelerators > 2" in violation for violation in found)
 
