@@ -37,6 +37,14 @@ AFRESH = 3e-2
 # A plan and prices that were nearly right are mended with one in so many of the passes and looks
 # that it takes to find them.
 MENDING = 6
+# Newcomers who need so much of the time they may use choose before those with a plan: where all the
+# others had left them no room, these would have to be asked again, one after the other.
+PRESSED = 0.5
+# The jobs that lose most and so much of all that is lost together are worth moving: the many others
+# lose next to nothing each.
+LOST = 0.9
+# A sweep that has moved fewer of those that it looked at is the last.
+MOVED_LEAST = 0.05
 # How far ahead of others those move that were left without a place.
 AHEAD = 0.75
 # Of the placed ones, at most one in so many classes squeaks.
@@ -212,6 +220,8 @@ def swept(model: Model, market: Market, guide: Guide, found: Found, budget: Budg
         lost = losses_yuan(model, guide, places)
         jobs = np.flatnonzero((lost > GAIN_LEAST_YUAN) & np.isin(places.klass, market.active))
         jobs = jobs[np.argsort(-lost[jobs], kind="stable")[: budget.looks]]
+        lost_before = np.cumsum(lost[jobs]) - lost[jobs]
+        jobs = jobs[lost_before < LOST * lost[jobs].sum()]
         moved = improve(
             problem,
             sums,
@@ -225,7 +235,7 @@ def swept(model: Model, market: Market, guide: Guide, found: Found, budget: Budg
             work,
             budget.looks,
         )
-        if not moved or work[0] >= budget.looks:
+        if moved < MOVED_LEAST * len(jobs) or work[0] >= budget.looks:
             break
     return Found(places, objective_yuan(model, places, market.active, residual))
 
@@ -250,10 +260,12 @@ def squeaky(
             them take another's.
     """
     active, bound, work = market.active, guide.duals.bound_yuan, np.zeros(1, dtype=np.int64)
-    rank = _tightness(model)[active]
+    tightness = _tightness(model)
+    rank = tightness[active]
     early = np.zeros(len(model.jobs), dtype=np.int64)
     if keeping:
-        early[model.problem.classes["kept_pair"] >= 0] = 1
+        kept = model.problem.classes["kept_pair"] >= 0
+        early[:] = np.where(kept, 1, np.where(tightness >= PRESSED, 2, 0))
 
     def tried() -> Found:
         order = active[np.argsort(-rank, kind="stable")]
@@ -268,7 +280,7 @@ def squeaky(
         lenient = keeping and many and not waits and _well_placed(model, guide, best)
         close = best.yuan - bound <= (ENOUGH if lenient else CLOSE) * abs(best.yuan)
         looks = budget.tries_looks if waits else budget.tries_looks // FOR_NOBODY
-        hopeless = worse > patience * WORSE_MOST and not waits
+        hopeless = worse > (0 if keeping else patience * WORSE_MOST) and not waits
         if close or hopeless or work[0] >= looks:
             break
         squeaks = _squeaks(model, guide, found.places)[active]

@@ -94,7 +94,7 @@ class Trial:
         # What others get of the green supply beyond what they hold is not promised to them.
         shares = {job.id: job.spec.min_green_share or 0.0 for job in snapshot.jobs}
         others = [
-            replace(p, green_kwh=shares[p.job_id] * p.energy_kwh)
+            p._replace(green_kwh=shares[p.job_id] * p.energy_kwh)
             for p in self.plan.placements
             if p.job_id != self.job_id
         ]

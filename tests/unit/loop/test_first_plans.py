@@ -35,7 +35,7 @@ def a_job(job_id: str, **changes: object) -> Job:
 
 
 def planned(job_id: str, in_s: float) -> PlacementRecord:
-    placement = replace(place(SNAPSHOT, SNAPSHOT.jobs[0], in_s), job_id=job_id)
+    placement = place(SNAPSHOT, SNAPSHOT.jobs[0], in_s)._replace(job_id=job_id)
     told = explained(job_id, Outcome.PLANNED, NOW, ReasonCode.CAPACITY)
     return placement_record(placement, None, told, 1)
 

@@ -110,7 +110,7 @@ def _spoil(**changes: object) -> Callable[[Interruption], Interruption]:
 def _replaced(**changes: object) -> Callable[[Interruption], Interruption]:
     def spoil(one: Interruption) -> Interruption:
         assert one.place is not None
-        return replace(one, place=replace(one.place, **changes))  # type: ignore[arg-type]
+        return replace(one, place=one.place._replace(**changes))  # type: ignore[arg-type]
 
     return spoil
 
