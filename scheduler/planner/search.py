@@ -37,8 +37,8 @@ AFRESH = 3e-2
 # A plan and prices that were nearly right are mended with one in so many of the passes and looks
 # that it takes to find them.
 MENDING = 6
-# Newcomers who need so much of the time they may use choose before those with a plan: where all the
-# others had left them no room, these would have to be asked again, one after the other.
+# In large fleets, newcomers who need so much of the time they may use choose before those with a
+# plan: where all the others had left them no room, these would be asked again, order after order.
 PRESSED = 0.5
 # The jobs that lose most and so much of all that is lost together are worth moving: the many others
 # lose next to nothing each.
@@ -260,12 +260,13 @@ def squeaky(
             them take another's.
     """
     active, bound, work = market.active, guide.duals.bound_yuan, np.zeros(1, dtype=np.int64)
+    many = len(guide.per_pair) > PAIRS_AT_ONCE
     tightness = _tightness(model)
     rank = tightness[active]
     early = np.zeros(len(model.jobs), dtype=np.int64)
     if keeping:
         kept = model.problem.classes["kept_pair"] >= 0
-        early[:] = np.where(kept, 1, np.where(tightness >= PRESSED, 2, 0))
+        early[:] = np.where(kept, 1, np.where(many & (tightness >= PRESSED), 2, 0))
 
     def tried() -> Found:
         order = active[np.argsort(-rank, kind="stable")]
@@ -273,7 +274,6 @@ def squeaky(
 
     found = best = tried()
     worse = 0
-    many = len(guide.per_pair) > PAIRS_AT_ONCE
     patience = 1 if many or keeping else PATIENCE
     for _ in range(patience * budget.tries - 1):
         waits = (best.places.pair[np.isin(best.places.klass, active)] < 0).any()
