@@ -273,17 +273,18 @@ def squeaky(
         return inserted(model, market, guide, order, work, early=early)
 
     found = best = tried()
+    lost = best_lost = losses_yuan(model, guide, found.places)
     worse = 0
     patience = 1 if many or keeping else PATIENCE
     for _ in range(patience * budget.tries - 1):
         waits = (best.places.pair[np.isin(best.places.klass, active)] < 0).any()
-        lenient = keeping and many and not waits and _well_placed(model, guide, best)
+        lenient = keeping and many and not waits and _well_placed(model, guide, best, best_lost)
         close = best.yuan - bound <= (ENOUGH if lenient else CLOSE) * abs(best.yuan)
         looks = budget.tries_looks if waits else budget.tries_looks // FOR_NOBODY
         hopeless = worse > (0 if keeping else patience * WORSE_MOST) and not waits
         if close or hopeless or work[0] >= looks:
             break
-        squeaks = _squeaks(model, guide, found.places)[active]
+        squeaks = _squeaks(model, found, lost)[active]
         if not squeaks.any():
             break
         if keeping:
@@ -293,24 +294,25 @@ def squeaky(
         place[np.argsort(-rank, kind="stable")] = np.arange(len(active))
         rank = -np.where(squeaks, (1 - AHEAD) * place - 0.5, place)
         found = tried()
+        lost = losses_yuan(model, guide, found.places)
         better = found.yuan < best.yuan - GAIN_LEAST_YUAN
         worse = 0 if better else worse + 1
-        best = found if better else best
+        best, best_lost = (found, lost) if better else (best, best_lost)
     return best
 
 
-def _well_placed(model: Model, guide: Guide, found: Found) -> bool:
+def _well_placed(model: Model, guide: Guide, found: Found, lost: Floats) -> bool:
     """Whether nobody who is not where it was planned costs twice what it should: however late a few
     urgent ones start, that is little beside what a whole hub costs."""
-    places, classes = found.places, model.problem.classes[found.places.klass]
-    strayed = (places.pair != classes["kept_pair"]) | (places.slot != classes["kept_slot"])
-    lost_yuan = losses_yuan(model, guide, places)
-    return not (strayed & (lost_yuan > np.abs(guide.least)[places.klass])).any()
+    places, classes = found.places, model.problem.classes
+    strayed = places.pair != classes["kept_pair"][places.klass]
+    strayed |= places.slot != classes["kept_slot"][places.klass]
+    return not (strayed & (lost > np.abs(guide.least)[places.klass])).any()
 
 
-def _squeaks(model: Model, guide: Guide, places: Places) -> Bools:
+def _squeaks(model: Model, found: Found, lost: Floats) -> Bools:
     """The few classes that lose half of all that is lost, and those without a place; (K,)."""
-    lost = np.maximum(losses_yuan(model, guide, places), 0.0)
+    places, lost = found.places, np.maximum(lost, 0.0)
     per_class = np.bincount(places.klass, weights=lost, minlength=len(model.jobs))
     order = np.argsort(-per_class, kind="stable")[: max(len(per_class) // SQUEAKS, 1)]
     before = np.cumsum(per_class[order]) - per_class[order]
@@ -322,8 +324,11 @@ def _squeaks(model: Model, guide: Guide, places: Places) -> Bools:
 
 def _tightness(model: Model) -> Floats:
     """How much of the time that it may use each class needs, 0 to 1; (K,)."""
-    pairs = model.problem.pairs
-    run, starts = np.zeros((2, len(model.jobs)))
-    np.maximum.at(run, pairs["klass"], pairs["run"])
-    np.maximum.at(starts, pairs["klass"], pairs["last"] - pairs["first"].astype(float) + 1)
+    pairs, classes = model.problem.pairs, model.problem.classes
+    run, starts = np.zeros((2, len(classes)))
+    some = np.flatnonzero(classes["high"] > classes["low"])
+    span = pairs["last"].astype(np.int32) - pairs["first"] + 1
+    if len(some):
+        run[some] = np.maximum.reduceat(pairs["run"], classes["low"][some])
+        starts[some] = np.maximum(np.maximum.reduceat(span, classes["low"][some]), 0)
     return np.divide(run, run + starts, out=np.ones_like(run), where=run + starts > 0)
