@@ -109,6 +109,10 @@ def test_batch_results_come_in_order(client: Client) -> None:
     assert [result.WhichOneof("result") for result in results] == ["job_id", "error", "job_id"]
     with pytest.raises(ValueError, match="1 keys for 3 jobs"):
         client.submit_batch(specs, keys=["only"])
+    with pytest.raises(ValueError, match="key 2 is empty"):
+        client.submit_batch(specs, keys=["a", "", "c"])
+    with pytest.raises(ValueError, match="key is empty; leave it out"):
+        client.submit(specs[0], key="")
 
 
 def test_listing_reads_all_pages(client: Client) -> None:
