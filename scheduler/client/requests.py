@@ -218,14 +218,30 @@ def what_if(
     return Call(lambda s: s.placements.WhatIf, request, LONG_TIMEOUT_S)
 
 
-def placements(
-    *, cluster: str = "", tenant: str = "", include_final: bool = False
+def placements_page(
+    *,
+    cluster: str = "",
+    tenant: str = "",
+    include_final: bool = False,
+    page_size: int = 0,
+    page_token: str = "",
 ) -> Call[placement_pb2.ListPlacementsResponse]:
-    """Committed and planned placements."""
+    """A page of the committed and planned placements, of the newest jobs first; 0 means as many as
+    may be."""
     request = placement_pb2.ListPlacementsRequest(
-        cluster=cluster, tenant=tenant, include_final=include_final
+        cluster=cluster,
+        tenant=tenant,
+        include_final=include_final,
+        page_size=page_size,
+        page_token=page_token,
     )
     return Call(lambda s: s.placements.ListPlacements, request)
+
+
+def by_start(found: list[placement_pb2.Placement]) -> placement_pb2.ListPlacementsResponse:
+    """Placements of several pages as one answer, the latest start first."""
+    found.sort(key=lambda one: one.start_at.ToNanoseconds(), reverse=True)
+    return placement_pb2.ListPlacementsResponse(placements=found)
 
 
 def clusters() -> Call[placement_pb2.ListClustersResponse]:

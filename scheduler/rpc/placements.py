@@ -10,13 +10,12 @@ import grpc
 from scheduler.clock import Clock
 from scheduler.domain.audit import AuditEvent, Happening, Subject
 from scheduler.domain.fleet import Mark, Node, NodeLifecycle, Site
-from scheduler.domain.job import Job
-from scheduler.domain.round import PlacementRecord
 from scheduler.domain.validation import Violation
 from scheduler.planning.asked_again import AskedAgain
 from scheduler.planning.loop import PlanningLoop
 from scheduler.rpc import callers, convert_jobs, convert_nodes, convert_placements, events, why
 from scheduler.rpc.errors import answers, invalid, not_found
+from scheduler.rpc.placement_pages import PlacementPages
 from scheduler.rpc.preview import PreviewCalls
 from scheduler.rpc.timeline import Timelines
 from scheduler.state.audit import Audit
@@ -68,6 +67,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         self._loop = loop
         self._export = export
         self._timelines = Timelines(book.active(), fleet, loop.planned, clock, loop.slot_s)
+        self._pages = PlacementPages(book, store, loop.planned)
         self._previews = previews
         self._store = store
         self._clock = clock
@@ -110,19 +110,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         request: placement_pb2.ListPlacementsRequest,
         context: Context[placement_pb2.ListPlacementsRequest, placement_pb2.ListPlacementsResponse],
     ) -> placement_pb2.ListPlacementsResponse:
-        committed = await self._store.jobs.placements(
-            cluster=request.cluster, tenant=request.tenant, include_final=request.include_final
-        )
-        planned: list[tuple[Job, PlacementRecord]] = []
-        for record in self._loop.planned():
-            job = self._book.active().get(record.job_id)
-            fits = not request.cluster or request.cluster == record.cluster
-            if job and fits and (not request.tenant or request.tenant == job.spec.tenant):
-                planned.append((job, record))
-        rows = sorted([*planned, *committed], key=lambda row: row[1].start_at, reverse=True)
-        return placement_pb2.ListPlacementsResponse(
-            placements=[convert_placements.placement_to_pb(job, record) for job, record in rows]
-        )
+        return await self._pages.page(request)
 
     @answers
     async def ListClusters(
