@@ -3,9 +3,9 @@ newest first; the newest jobs before the others. What is planned has the place o
 it becomes, so that a job which is assigned between two pages is told once.
 """
 
-import heapq
 import re
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from scheduler.domain.job import Job
 from scheduler.domain.round import PlacementRecord
@@ -20,6 +20,9 @@ PAGE_MOST = 1000
 
 # The place of the last that was told. No database numbers attempts further.
 _TOKEN = re.compile(r"(?P<job_id>[a-z0-9]{1,32})-(?P<number>\d{1,9})")
+# Greater than every id.
+_AFTER_ALL = "~"
+_job_id = attrgetter("job_id")
 
 Position = tuple[str, int]
 Row = tuple[Job, PlacementRecord]
@@ -65,15 +68,19 @@ class PlacementPages:
     def _planned_after(
         self, request: placement_pb2.ListPlacementsRequest, after: Position | None, most: int
     ) -> list[Row]:
-        found: list[Row] = []
-        for record in self._planned():
-            if after is not None and record.job_id >= after[0]:
-                continue
-            job = self._book.active().get(record.job_id)
+        first = after[0] if after is not None else _AFTER_ALL
+        # There may be 100,000: no more is done with each than it takes to find the first of them.
+        records = [record for record in self._planned() if record.job_id < first]
+        records.sort(key=_job_id, reverse=True)
+        active, found = self._book.active(), list[Row]()
+        for record in records:
+            job = active.get(record.job_id)
             fits = not request.cluster or request.cluster == record.cluster
             if job and fits and (not request.tenant or request.tenant == job.spec.tenant):
                 found.append((job, record))
-        return heapq.nlargest(most, found, key=lambda row: row[1].job_id)
+                if len(found) == most:
+                    break
+        return found
 
 
 def _place_of(row: Row) -> Position:
