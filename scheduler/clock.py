@@ -41,9 +41,3 @@ class PowerClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
-
-
-def real_clock() -> PowerClock:
-    """The clock on the wall."""
-    now = datetime.now(UTC)
-    return PowerClock(1.0, now, now)

@@ -1,24 +1,43 @@
 """The scheduler's configuration: one YAML file, each key overridable by the environment."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    YamlConfigSettingsSource,
+import yaml
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
 )
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import make_url
 
 from scheduler.domain.fleet import Region
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Times that are reckoned from these have to lie in the calendar, which begins in year 1 and ends in
+# 9999: so much is taken from the power clock, or added to it.
+KEEP_MOST_DAYS = 36_500.0
+SLOT_MOST_S = 86_400.0
+SPEEDUP_MOST = 1e6
+# Ids of jobs tell the time in 139 years from 2020 on.
+CLOCK_YEARS = range(2020, 2150)
+Days = Annotated[float, Field(gt=0, le=KEEP_MOST_DAYS)]
 # A third of a lease is left to end what runs, and a worker whose leash broke takes up to 5 s.
 LEASE_TTL_MIN_S = 15.0
 # Their values are not told in errors.
 SECRETS = frozenset({"token", "database_url"})
+
+
+def _of_our_time(at: datetime) -> datetime:
+    if at.year not in CLOCK_YEARS:
+        first, last = CLOCK_YEARS[0], CLOCK_YEARS[-1]
+        raise ValueError(f"the year should lie between {first} and {last}")
+    return at
 
 
 class ConfigError(Exception):
@@ -53,19 +72,21 @@ class TlsConfig(_Section):
 class ClockConfig(_Section):
     """The power clock. Leave it alone outside of demos: it runs with real time by default."""
 
-    speedup: Positive = Field(default=1.0, description="seconds of the power clock per real second")
-    starts_at: AwareDatetime | None = Field(
+    speedup: Annotated[float, Field(gt=0, le=SPEEDUP_MOST)] = Field(
+        default=1.0, description="seconds of the power clock per real second"
+    )
+    starts_at: Annotated[AwareDatetime, AfterValidator(_of_our_time)] | None = Field(
         default=None, description="what it shows when the scheduler starts"
     )
 
 
 class KeepConfig(_Section):
-    """How long what has ended is kept, in days of the power clock."""
+    """How long what has ended is kept, in days of the power clock; 36500 at most."""
 
-    jobs_days: Positive = Field(default=365.0, description="jobs with their events and attempts")
-    logs_days: Positive = Field(default=30.0, description="what the processes of jobs wrote")
-    rounds_days: Positive = Field(default=30.0, description="planning rounds")
-    events_days: Positive = Field(
+    jobs_days: Days = Field(default=365.0, description="jobs with their events and attempts")
+    logs_days: Days = Field(default=30.0, description="what the processes of jobs wrote")
+    rounds_days: Days = Field(default=30.0, description="planning rounds")
+    events_days: Days = Field(
         default=90.0, description="what happened to nodes, clusters and rounds"
     )
 
@@ -104,7 +125,9 @@ class SchedulerConfig(BaseSettings):
         description="fsspec URI below which interruptible jobs keep their checkpoints; unset: "
         "beside an SQLite database, which only hosts that share its disk can use",
     )
-    slot_s: Positive = Field(default=900.0, description="length of a planning slot, power clock")
+    slot_s: Annotated[float, Field(gt=0, le=SLOT_MOST_S)] = Field(
+        default=900.0, description="length of a planning slot, power clock; a day at most"
+    )
     horizon_slots: Annotated[int, Field(ge=1, le=1000)] = Field(
         default=96, description="how many slots a plan looks ahead"
     )
@@ -161,8 +184,7 @@ def load(path: Path | None) -> SchedulerConfig:
     Raises:
         ConfigError: no such file, not YAML, or a key that is unknown or out of range.
     """
-    if path is not None and not path.is_file():
-        raise ConfigError(f"no configuration file at {path}")
+    keys = _read(path) if path is not None else {}
 
     class FromFile(SchedulerConfig):
         @classmethod
@@ -174,15 +196,34 @@ def load(path: Path | None) -> SchedulerConfig:
             dotenv_settings: PydanticBaseSettingsSource,
             file_secret_settings: PydanticBaseSettingsSource,
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            file = YamlConfigSettingsSource(settings_cls, yaml_file=path) if path else None
-            return (env_settings, file) if file else (env_settings,)
+            return (env_settings, init_settings)
 
     try:
-        return FromFile()
+        return FromFile(**keys)
     except ValidationError as error:
         raise ConfigError(_told(error, path)) from error
     except ValueError as error:
         raise ConfigError(f"{path or 'environment'}: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The keys of a file."""
+    if not path.is_file():
+        raise ConfigError(f"no configuration file at {path}")
+    try:
+        # Not its text: the errors of that quote the line, which may hold the token.
+        with path.open(encoding="utf-8") as file:
+            keys = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from error
+    if keys is None:
+        return {}
+    if not isinstance(keys, dict):
+        kind = type(keys).__name__
+        raise ConfigError(f"{path}: holds {kind}, not a mapping of keys; write `key: value`")
+    return {str(key): value for key, value in keys.items()}
 
 
 def _told(error: ValidationError, path: Path | None) -> str:

@@ -43,9 +43,10 @@ def explain(
       westward explain nightly-embeddings --now -o json
     """
     with session.connect() as client:
-        answer = client.explain(session.target(client, called).job.id, now=now, slots=slots)
+        job = session.target(client, called).job
+        answer = client.explain(job.id, now=now, slots=slots)
     if output.for_people:
         starts = answer.starts if answer.HasField("starts") else None
-        show(render.explanation(answer.explanation, starts))
+        show(render.explanation(answer.explanation, starts, job))
     else:
         emit(answer, output)

@@ -41,7 +41,10 @@ def lines(error: Exception) -> list[str]:
         return [head, *(f"  {problem}" for problem in error.problems)]
     told = [str(error)]
     if isinstance(error, errors.WestwardError):
-        told += [f"  {item.field}: {item.description}" for item in error.violations]
+        faults = [f"{item.field}: {item.description}" for item in error.violations]
+        # The scheduler's sentence begins with the first.
+        said = bool(faults) and told[0].startswith(faults[0])
+        told += [f"  {fault}" for fault in faults[said:]]
     if isinstance(error, errors.UnreachableError):
         told.append(f"  Is it running there? The address comes from {_source()}.")
         told.append("  To use another: export WESTWARD_ADDRESS=host:port")

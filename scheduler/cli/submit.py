@@ -56,6 +56,9 @@ def submit(
     if plan is not None and not plan.strip():
         told = "is empty: `westward plan` gave none, for the job has no place or it was not asked"
         raise typer.BadParameter(told, param_hint="--plan")
+    if key is not None and not key.strip():
+        told = "is empty: name this submission, e.g. night-2026-11-20, or leave it out"
+        raise typer.BadParameter(told, param_hint="--key")
     with session.connect() as client:
         answer = _send(client, documents, key, plan)
         refused = _refusals(documents, answer)

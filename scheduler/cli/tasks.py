@@ -28,6 +28,7 @@ class State(StrEnum):
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    UNFINISHED = "unfinished"
 
 
 @app.command()

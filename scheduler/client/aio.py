@@ -14,7 +14,7 @@ import grpc.aio
 from scheduler.client import channel, errors, requests, workdir
 from scheduler.client.jobfile import JobDocument
 from scheduler.client.sync import Client
-from westward.v1 import job_pb2
+from westward.v1 import job_pb2, placement_pb2
 from westward.v1.job_pb2_grpc import JobServiceStub
 from westward.v1.placement_pb2_grpc import PlacementServiceStub
 
@@ -92,7 +92,7 @@ class AsyncClient:
     why = _call(requests.why)
     preview = _call(requests.preview)
     what_if = _call(requests.what_if)
-    placements = _call(requests.placements)
+    placements_page = _call(requests.placements_page)
     clusters = _call(requests.clusters)
     nodes = _call(requests.nodes)
     cordon_node = _call(requests.cordon_node)
@@ -148,6 +148,22 @@ class AsyncClient:
             token = page.next_page_token
             if not token:
                 return
+
+    async def placements(
+        self, *, cluster: str = "", tenant: str = "", include_final: bool = False
+    ) -> placement_pb2.ListPlacementsResponse:
+        """All committed and planned placements, the latest start first; from as many pages as it
+        takes."""
+        found: list[placement_pb2.Placement] = []
+        token = ""
+        while True:
+            page = await self.placements_page(
+                cluster=cluster, tenant=tenant, include_final=include_final, page_token=token
+            )
+            found += page.placements
+            token = page.next_page_token
+            if not token:
+                return requests.by_start(found)
 
     async def upload(self, directory: Path) -> str:
         """Stores a working directory, unless the scheduler has the same content; its SHA-256."""

@@ -274,7 +274,8 @@ class JobRequest(_Part):
             working_dir_sha256: of the uploaded working directory; empty for none.
 
         Raises:
-            ValueError: a time is relative and ``now_at`` is None.
+            ValueError: a time is relative and ``now_at`` is None, or so late that no calendar
+                holds it.
         """
         shape = self.per_worker
         spec = job_pb2.JobSpec(
@@ -292,8 +293,8 @@ class JobRequest(_Part):
                 for model, speed in self.accelerators.items()
             ],
             expected_duration_s=self.duration,
-            earliest_start_at=_timestamp(self.earliest_start, now_at),
-            deadline_at=_timestamp(self.deadline, now_at),
+            earliest_start_at=_timestamp("earliest_start", self.earliest_start, now_at),
+            deadline_at=_timestamp("deadline", self.deadline, now_at),
             max_delay_s=self.max_delay,
             interruptible=self.interruptible,
             max_rtt_ms=self.max_rtt_ms,
@@ -325,13 +326,19 @@ class JobRequest(_Part):
         return spec
 
 
-def _timestamp(at: datetime | timedelta | None, now_at: datetime | None) -> Timestamp | None:
+def _timestamp(
+    field: str, at: datetime | timedelta | None, now_at: datetime | None
+) -> Timestamp | None:
     if at is None:
         return None
     if isinstance(at, timedelta):
         if now_at is None:
             raise ValueError("a relative time needs the scheduler's clock: pass now_at")
-        at = now_at + at
+        try:
+            at = now_at + at
+        except OverflowError as error:
+            told = f"{field}: {at} after {now_at} lies beyond the year 9999; write less"
+            raise ValueError(told) from error
     stamp = Timestamp()
     stamp.FromDatetime(at)
     return stamp

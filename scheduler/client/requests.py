@@ -65,8 +65,15 @@ def submit(
     spec: job_pb2.JobSpec, *, key: str | None = None, plan_token: str = ""
 ) -> Call[job_pb2.SubmitResponse]:
     """Submits one job; when this returns it is durable. A repeat with the same ``key`` returns the
-    same job; without one every call of this method is a new job. With the token of a ``preview``,
-    ConflictError where the job would now fare materially worse."""
+    same job, whatever its deadline and earliest start; without one every call of this method is a
+    new job. With the token of a ``preview``, ConflictError where the job would now fare materially
+    worse.
+
+    Raises:
+        ValueError: the key is empty.
+    """
+    if key == "":
+        raise ValueError("the key is empty; leave it out, or give one")
     request = job_pb2.SubmitRequest(
         spec=spec, idempotency_key=key or uuid.uuid4().hex, plan_token=plan_token
     )
@@ -79,10 +86,12 @@ def submit_batch(
     """Submits many jobs; each succeeds or fails on its own, results in the order given.
 
     Raises:
-        ValueError: there are keys, but not one per job.
+        ValueError: there are keys, but not one per job, or one is empty.
     """
     if keys is not None and len(keys) != len(specs):
         raise ValueError(f"{len(keys)} keys for {len(specs)} jobs; give one per job, or none")
+    if keys is not None and "" in keys:
+        raise ValueError(f"key {keys.index('') + 1} is empty; give one per job, or none")
     chosen = keys if keys is not None else [uuid.uuid4().hex for _ in specs]
     requests = [
         job_pb2.SubmitBatchRequest(spec=spec, idempotency_key=key)
@@ -209,14 +218,30 @@ def what_if(
     return Call(lambda s: s.placements.WhatIf, request, LONG_TIMEOUT_S)
 
 
-def placements(
-    *, cluster: str = "", tenant: str = "", include_final: bool = False
+def placements_page(
+    *,
+    cluster: str = "",
+    tenant: str = "",
+    include_final: bool = False,
+    page_size: int = 0,
+    page_token: str = "",
 ) -> Call[placement_pb2.ListPlacementsResponse]:
-    """Committed and planned placements."""
+    """A page of the committed and planned placements, of the newest jobs first; 0 means as many as
+    may be."""
     request = placement_pb2.ListPlacementsRequest(
-        cluster=cluster, tenant=tenant, include_final=include_final
+        cluster=cluster,
+        tenant=tenant,
+        include_final=include_final,
+        page_size=page_size,
+        page_token=page_token,
     )
     return Call(lambda s: s.placements.ListPlacements, request)
+
+
+def by_start(found: list[placement_pb2.Placement]) -> placement_pb2.ListPlacementsResponse:
+    """Placements of several pages as one answer, the latest start first."""
+    found.sort(key=lambda one: one.start_at.ToNanoseconds(), reverse=True)
+    return placement_pb2.ListPlacementsResponse(placements=found)
 
 
 def clusters() -> Call[placement_pb2.ListClustersResponse]:

@@ -10,6 +10,8 @@ _DURATION = re.compile(
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0}
 DURATION_PATTERN = r"^(\d+(\.\d+)?d)?(\d+(\.\d+)?h)?(\d+(\.\d+)?m)?(\d+(\.\d+)?s)?$"
 PERCENT_PATTERN = r"^\d+(\.\d+)?\s*%$"
+# Further ahead nobody plans, and the calendar ends in 9999.
+AHEAD_MOST_DAYS = 36_500
 MOMENT_PATTERN = r"^(\+\d.*|\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2}))$"
 
 
@@ -31,7 +33,7 @@ def moment(value: object) -> object:
     """``"+4h"`` as a timedelta after submission, ISO 8601 with a zone as an aware datetime.
 
     Raises:
-        ValueError: neither of the two, or a time without its zone.
+        ValueError: neither of the two, a time without its zone, or one that no calendar holds.
     """
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a time; write +4h or 2026-11-20T18:00+08:00")
@@ -39,6 +41,8 @@ def moment(value: object) -> object:
     if text.startswith("+"):
         seconds = duration_s(text[1:])
         assert isinstance(seconds, float)
+        if seconds > AHEAD_MOST_DAYS * _SECONDS["d"]:
+            raise ValueError(f"{value!r} is over {AHEAD_MOST_DAYS} days ahead; write +4h or +30d")
         return timedelta(seconds=seconds)
     try:
         at = datetime.fromisoformat(text)
@@ -46,7 +50,11 @@ def moment(value: object) -> object:
         raise ValueError(f"{value!r} is not a time; write +4h or 2026-11-20T18:00+08:00") from error
     if at.tzinfo is None:
         raise ValueError(f"{value!r} has no time zone; write {text}+08:00, or Z for UTC")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError as error:
+        told = f"{value!r} lies outside the years 1 to 9999 in UTC"
+        raise ValueError(f"{told}; write 2026-11-20T18:00+08:00") from error
 
 
 def share(value: object) -> object:

@@ -25,12 +25,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
-    """How many tasks are in which state; the rest of ``total`` is pending."""
+    """How many tasks are in which state; the rest of ``total`` is pending. Unfinished are those of
+    a chunk that has ended which were not run to their end."""
 
     total: int
     running: int = 0
     succeeded: int = 0
     failed: int = 0
+    unfinished: int = 0
 
 
 def chunk_count(spec: JobSpec) -> int:
@@ -124,7 +126,10 @@ def counts(job: Job, heard: Progress | None = None) -> TaskCounts:
         return TaskCounts(total, heard.running, count(done), failed.bit_count())
     succeeded = count(done)
     tasks_failed = job.state is JobState.FAILED and job.reason.code is ReasonCode.TASKS_FAILED
-    return TaskCounts(total, succeeded=succeeded, failed=total - succeeded if tasks_failed else 0)
+    rest = total - succeeded
+    if tasks_failed:
+        return TaskCounts(total, succeeded=succeeded, failed=rest)
+    return TaskCounts(total, succeeded=succeeded, unfinished=rest if job.state.final else 0)
 
 
 def total(parts: Iterable[TaskCounts]) -> TaskCounts:
@@ -135,6 +140,7 @@ def total(parts: Iterable[TaskCounts]) -> TaskCounts:
         sum(part.running for part in found),
         sum(part.succeeded for part in found),
         sum(part.failed for part in found),
+        sum(part.unfinished for part in found),
     )
 
 

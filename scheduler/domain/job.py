@@ -1,6 +1,6 @@
 """A job: what the user asks for, its attempts, and its state."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -158,6 +158,11 @@ class JobSpec:
     def gpus(self) -> int:
         """Accelerators of the whole gang."""
         return self.workers * self.per_worker.gpus
+
+    def without_times(self) -> "JobSpec":
+        """All but its two absolute times: where people give them from the submission on, each
+        repeat of the same file has others."""
+        return replace(self, earliest_start_at=None, deadline_at=None)
 
     def speed_on(self, accelerator: str) -> float | None:
         """Relative speed on an accelerator model; None if the job does not accept it.

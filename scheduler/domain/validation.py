@@ -11,6 +11,7 @@ from scheduler.domain import arrays
 from scheduler.domain.fleet import Node
 from scheduler.domain.gangs import too_big
 from scheduler.domain.job import Command, GreenMatching, JobSpec
+from scheduler.domain.plausibility import NODE_RANGES
 
 NAME_MOST = 128
 ARGV_MOST = 1024
@@ -20,6 +21,9 @@ ENV_MOST_BYTES = 64 * 1024
 LIST_MOST = 64
 WORKERS_MOST = 4096
 GPUS_MOST = 1024
+# No node that claims to have more is believed.
+CPUS_MOST = NODE_RANGES["cpus"].most
+MEMORY_MOST_GB = NODE_RANGES["memory_gb"].most
 PRIORITY_MOST = 1000
 ATTEMPTS_MOST = 100
 SPEED_MOST = 1000.0
@@ -27,6 +31,8 @@ SPEED_MOST = 1000.0
 POSITIVE_LEAST = 0.001
 DATA_MOST_GB = 1e6
 DURATION_MOST_S = 366 * 86400.0
+DEADLINE_MOST_DAYS = 36_500
+RTT_MOST_MS = 1e6
 STOP_GRACE_MOST_S = 3600.0
 ARRAY_TASKS_MOST = 100_000
 TASK_ATTEMPTS_MOST = 100
@@ -131,8 +137,8 @@ def _shape(spec: JobSpec, _: Known) -> Iterator[Violation]:
     worker = spec.per_worker
     yield from _number("workers", spec.workers, 1, WORKERS_MOST)
     yield from _number("per_worker.gpus", worker.gpus, 0, GPUS_MOST)
-    yield from _positive("per_worker.cpus", worker.cpus)
-    yield from _positive("per_worker.memory_gb", worker.memory_gb)
+    yield from _positive("per_worker.cpus", worker.cpus, CPUS_MOST)
+    yield from _positive("per_worker.memory_gb", worker.memory_gb, MEMORY_MOST_GB)
     yield from _number("priority", spec.priority, -PRIORITY_MOST, PRIORITY_MOST)
     yield from _number("max_attempts", spec.max_attempts, 1, ATTEMPTS_MOST)
 
@@ -178,6 +184,10 @@ def _times(spec: JobSpec, known: Known) -> Iterator[Violation]:
         return
     if deadline_at <= known.now_at:
         text = f"{_at(deadline_at)} is in the past (it is {_at(known.now_at)}); give a later one"
+        yield Violation("deadline_at", text)
+        return
+    if deadline_at - known.now_at > timedelta(days=DEADLINE_MOST_DAYS):
+        text = f"{_at(deadline_at)} is over {DEADLINE_MOST_DAYS} days ahead; leave it out for none"
         yield Violation("deadline_at", text)
         return
     fastest = max((option.relative_speed for option in spec.accelerators), default=1.0)
@@ -248,7 +258,7 @@ def _array(spec: JobSpec, _: Known) -> Iterator[Violation]:
 
 def _limits(spec: JobSpec, _: Known) -> Iterator[Violation]:
     if spec.max_rtt_ms is not None:
-        yield from _number("max_rtt_ms", spec.max_rtt_ms, 0.0, math.inf)
+        yield from _number("max_rtt_ms", spec.max_rtt_ms, 0.0, RTT_MOST_MS)
     share = spec.min_green_share
     if share is not None and not 0 <= share <= 1:
         text = f"{share:g} is not a share; 0 to 1"
@@ -266,7 +276,9 @@ def _places(spec: JobSpec, known: Known) -> Iterator[Violation]:
     for at, item in enumerate(spec.data):
         yield from _number(f"data[{at}].size_gb", item.size_gb, 0.0, DATA_MOST_GB)
         somewhere = {*known.regions, *known.places}
-        if known.places and item.location not in somewhere:
+        if not known.places:
+            yield from _name(f"data[{at}].location", item.location)
+        elif item.location not in somewhere:
             text = _unknown("region or place", item.location, somewhere)
             yield Violation(f"data[{at}].location", text)
     for field, wanted in (
@@ -275,7 +287,9 @@ def _places(spec: JobSpec, known: Known) -> Iterator[Violation]:
     ):
         yield from _length(field, wanted)
         for at, place in enumerate(wanted):
-            if known.places and place not in known.places:
+            if not known.places:
+                yield from _name(f"{field}[{at}]", place)
+            elif place not in known.places:
                 yield Violation(f"{field}[{at}]", _unknown("place", place, known.places))
     both = sorted({*spec.must_be_in} & {*spec.must_not_be_in})
     if both:
@@ -319,16 +333,14 @@ def _name(field: str, value: str) -> Iterator[Violation]:
 def _number(field: str, value: float, least: float, most: float) -> Iterator[Violation]:
     if math.isfinite(value) and least <= value <= most:
         return
-    bound = f"{least:g} to {most:g}" if math.isfinite(most) else f"{least:g} or more"
-    yield Violation(field, f"{value:g} is out of bounds; {bound}")
+    yield Violation(field, f"{value:g} is out of bounds; {least:g} to {most:g}")
 
 
-def _positive(field: str, value: float, most: float = math.inf) -> Iterator[Violation]:
+def _positive(field: str, value: float, most: float) -> Iterator[Violation]:
     if math.isfinite(value) and POSITIVE_LEAST <= value <= most:
         return
     bound = f"at least {POSITIVE_LEAST:g}" if value > 0 else "greater than 0"
-    bound += f", at most {most:g}" if math.isfinite(most) else ""
-    yield Violation(field, f"{value:g} is out of bounds; {bound}")
+    yield Violation(field, f"{value:g} is out of bounds; {bound}, at most {most:g}")
 
 
 def _length(field: str, values: Sequence[object]) -> Iterator[Violation]:

@@ -203,6 +203,7 @@ def task_counts_to_pb(counts: TaskCounts) -> job_pb2.TaskCounts:
         running=counts.running,
         succeeded=counts.succeeded,
         failed=counts.failed,
+        unfinished=counts.unfinished,
     )
 
 

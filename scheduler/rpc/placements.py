@@ -1,7 +1,7 @@
 """Where jobs are, why, and what is known of the world."""
 
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 
@@ -10,20 +10,19 @@ import grpc
 from scheduler.clock import Clock
 from scheduler.domain.audit import AuditEvent, Happening, Subject
 from scheduler.domain.fleet import Mark, Node, NodeLifecycle, Site
-from scheduler.domain.job import Job, JobState
-from scheduler.domain.round import PlacementRecord
 from scheduler.domain.validation import Violation
 from scheduler.planning.asked_again import AskedAgain
 from scheduler.planning.loop import PlanningLoop
 from scheduler.rpc import callers, convert_jobs, convert_nodes, convert_placements, events, why
 from scheduler.rpc.errors import answers, invalid, not_found
+from scheduler.rpc.placement_pages import PlacementPages
 from scheduler.rpc.preview import PreviewCalls
 from scheduler.rpc.timeline import Timelines
 from scheduler.state.audit import Audit
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.state.known import NodeView
-from scheduler.state.load import worker_kw
+from scheduler.state.load import Held, Holdings
 from scheduler.store import Store
 from westward.v1 import (
     event_pb2,
@@ -68,6 +67,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         self._loop = loop
         self._export = export
         self._timelines = Timelines(book.active(), fleet, loop.planned, clock, loop.slot_s)
+        self._pages = PlacementPages(book, store, loop.planned)
         self._previews = previews
         self._store = store
         self._clock = clock
@@ -110,19 +110,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         request: placement_pb2.ListPlacementsRequest,
         context: Context[placement_pb2.ListPlacementsRequest, placement_pb2.ListPlacementsResponse],
     ) -> placement_pb2.ListPlacementsResponse:
-        committed = await self._store.jobs.placements(
-            cluster=request.cluster, tenant=request.tenant, include_final=request.include_final
-        )
-        planned: list[tuple[Job, PlacementRecord]] = []
-        for record in self._loop.planned():
-            job = self._book.active().get(record.job_id)
-            fits = not request.cluster or request.cluster == record.cluster
-            if job and fits and (not request.tenant or request.tenant == job.spec.tenant):
-                planned.append((job, record))
-        rows = sorted([*planned, *committed], key=lambda row: row[1].start_at, reverse=True)
-        return placement_pb2.ListPlacementsResponse(
-            placements=[convert_placements.placement_to_pb(job, record) for job, record in rows]
-        )
+        return await self._pages.page(request)
 
     @answers
     async def ListClusters(
@@ -130,9 +118,13 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         request: placement_pb2.ListClustersRequest,
         context: Context[placement_pb2.ListClustersRequest, placement_pb2.ListClustersResponse],
     ) -> placement_pb2.ListClustersResponse:
-        nodes = self._fleet.nodes()
+        nodes = {node.id: node for node in self._fleet.nodes()}
+        holdings = Holdings(self._book.active().values(), nodes)
+        members = defaultdict[str, list[Node]](list)
+        for node in nodes.values():
+            members[node.cluster].append(node)
         clusters = [
-            self._cluster(site, [node for node in nodes if node.cluster == name])
+            self._cluster(site, members[name], holdings.of_nodes(name, members[name]))
             for name, site in self._fleet.sites().items()
         ]
         return placement_pb2.ListClustersResponse(
@@ -147,12 +139,8 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         request: placement_pb2.ListNodesRequest,
         context: Context[placement_pb2.ListNodesRequest, placement_pb2.ListNodesResponse],
     ) -> placement_pb2.ListNodesResponse:
-        busy, attempts = self._busy_gpus(), self._attempts()
-        return placement_pb2.ListNodesResponse(
-            nodes=[
-                self._node(view, busy, attempts) for view in self._fleet.node_views(request.cluster)
-            ]
-        )
+        views = self._fleet.node_views(request.cluster)
+        return placement_pb2.ListNodesResponse(nodes=self._nodes(views))
 
     @answers
     async def CordonNode(
@@ -201,7 +189,7 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
         found = [view for view in self._fleet.node_views() if view.node.id == node_id]
         if not found:
             return placement_pb2.Node(id=node_id)
-        return self._node(found[0], self._busy_gpus(), self._attempts())
+        return self._nodes(found)[0]
 
     def _marked(self, node_id: str, mark: Mark | None, actor: str) -> AuditEvent:
         """What an operator's wish is in the audit trail."""
@@ -224,16 +212,11 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
             message=told,
         )
 
-    def _node(
-        self, view: NodeView, busy: Mapping[str, int], attempts: Mapping[str, int]
-    ) -> placement_pb2.Node:
-        node_id = view.node.id
-        return convert_nodes.node_view(view, busy.get(node_id, 0), attempts.get(node_id, 0))
-
-    def _attempts(self) -> Mapping[str, int]:
-        """How many attempts hold a part of each node."""
-        nodes = [{*job.attempt.nodes} for job in self._live() if job.attempt is not None]
-        return Counter(node_id for held in nodes for node_id in held)
+    def _nodes(self, views: Sequence[NodeView]) -> list[placement_pb2.Node]:
+        nodes = {view.node.id: view.node for view in views}
+        holdings = Holdings(self._book.active().values(), nodes)
+        held = [(view, holdings.of_node(view.node.id)) for view in views]
+        return [convert_nodes.node_view(view, part.gpus, part.attempts) for view, part in held]
 
     @answers
     async def ListRounds(
@@ -313,28 +296,8 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
     ) -> what_if_pb2.WhatIfResponse:
         return await self._previews.what_if(request)
 
-    def _live(self) -> list[Job]:
-        """Jobs that hold resources."""
-        return [job for job in self._book.active().values() if job.state is not JobState.PENDING]
-
-    def _busy_gpus(self) -> Mapping[str, int]:
-        busy: dict[str, int] = {}
-        for job in self._live():
-            for node_id in job.attempt.nodes if job.attempt else ():
-                busy[node_id] = busy.get(node_id, 0) + job.spec.per_worker.gpus
-        return busy
-
-    def _cluster(self, site: Site, nodes: list[Node]) -> placement_pb2.Cluster:
+    def _cluster(self, site: Site, nodes: Sequence[Node], held: Held) -> placement_pb2.Cluster:
         now = self._clock.now()
-        busy = self._busy_gpus()
-        held = [job for job in self._live() if job.attempt and job.attempt.cluster == site.cluster]
-        by_id = {node.id: node for node in nodes}
-        load_kw = sum(
-            worker_kw(job.spec.per_worker, by_id[node_id])
-            for job in held
-            for node_id in (job.attempt.nodes if job.attempt else ())
-            if node_id in by_id
-        )
         silent_s = self._fleet.silent_s(site.cluster)
         cluster = placement_pb2.Cluster(
             name=site.cluster,
@@ -344,15 +307,15 @@ class PlacementServicer(placement_pb2_grpc.PlacementServiceServicer):
             silent_s=silent_s,
             nodes=len(nodes),
             gpus=sum(node.gpus for node in nodes),
-            gpus_busy=sum(busy.get(node.id, 0) for node in nodes),
+            gpus_busy=held.gpus,
             price_yuan_per_kwh=site.price_yuan_per_kwh.at(now),
             green_supply_kw=site.green_supply_kw.at(now),
-            load_kw=load_kw * site.pue.at(now),
+            load_kw=held.it_kw * site.pue.at(now),
             pue=site.pue.at(now),
             grid_carbon_g_per_kwh=site.carbon_g_per_kwh_at(now),
             power_cap_kw=site.power_cap_kw,
             accelerators=sorted({node.accelerator for node in nodes if node.accelerator}),
-            attempts=len(held),
+            attempts=held.attempts,
             price_source=site.price_yuan_per_kwh.source,
             green_source=site.green_supply_kw.source,
             series=convert_nodes.series_states(site, self._clock),

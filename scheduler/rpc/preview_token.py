@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import math
 import struct
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 
 from scheduler.domain.job import JobSpec
@@ -74,9 +74,9 @@ def answer_of(placement: Placement | None) -> Answer | None:
 
 
 def digest(spec: JobSpec) -> bytes:
-    """Of all that a plan depends on in a spec but its two absolute times: a file may give them from
-    the submission on, and what they change shows in the answer."""
-    plain = replace(without_content(spec), earliest_start_at=None, deadline_at=None)
+    """Of all that a plan depends on in a spec but its two absolute times: what they change shows in
+    the answer."""
+    plain = without_content(spec).without_times()
     text = repr([(field.name, getattr(plain, field.name)) for field in fields(JobSpec)])
     return hashlib.sha256(text.encode()).digest()[:_DIGEST_BYTES]
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from scheduler.clock import Clock
 from scheduler.domain.fleet import Node, Site
-from scheduler.domain.job import Job, JobState
+from scheduler.domain.job import Job
 from scheduler.domain.round import PlacementRecord
 from scheduler.domain.series import Series, constant
 from scheduler.domain.span import Span
@@ -199,7 +199,7 @@ class Timelines:
         spans = Spans()
         async for job in _in_pieces(list(self._active.values()), AT_ONCE):
             attempt = job.attempt
-            if job.state is JobState.PENDING or attempt is None or attempt.cluster not in row:
+            if attempt is None or not job.state.live or attempt.cluster not in row:
                 continue
             held = as_of(running_attempt(job, attempt), now_at)
             kw = sum(worker_kw(job.spec.per_worker, nodes[n]) for n in attempt.nodes if n in nodes)

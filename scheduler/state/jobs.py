@@ -50,9 +50,10 @@ class KeyConflictError(Exception):
     """An idempotency key was used before, for another spec."""
 
     def __init__(self, job: Job, spec: JobSpec) -> None:
+        differs = _difference(job.spec.without_times(), spec.without_times())
         super().__init__(
             f"idempotency key {job.idempotency_key!r} belongs to job {job.id}, whose spec differs: "
-            f"{_difference(job.spec, spec)}; use a new key for a new job"
+            f"{differs}; use a new key for a new job"
         )
         self.job = job
 
@@ -160,7 +161,7 @@ class JobBook:
         for (spec, _), (job, event) in zip(
             wishes, await self._store.jobs.insert(born, self._installer()), strict=True
         ):
-            if event is None and job.spec != spec:
+            if event is None and not is_repeat([job], spec):
                 results.append(KeyConflictError(job, spec))
             else:
                 results.append((job, event is None))
@@ -345,10 +346,12 @@ class JobBook:
 
 
 def is_repeat(known: Sequence[Job], spec: JobSpec) -> bool:
-    """Whether a spec is the one that led to a job, or to all chunks of an array."""
+    """Whether a spec is the one that led to a job, or to all chunks of an array. Its absolute
+    times are not compared: those of a file that says ``+4h`` are others at each submission."""
+    plain, before = spec.without_times(), [job.spec.without_times() for job in known]
     if spec.array is None or arrays.chunk_count(spec) != len(known):
-        return [job.spec for job in known] == [spec]
-    return [job.spec for job in known] == arrays.chunks(spec)
+        return before == [plain]
+    return before == arrays.chunks(plain)
 
 
 def _difference(before: JobSpec, after: JobSpec) -> str:

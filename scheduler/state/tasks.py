@@ -19,13 +19,14 @@ KEPT_TASKS = 200_000
 
 
 class TaskState(StrEnum):
-    """States of a task. Pending is also what never ran, or not to its end, in a chunk that has
+    """States of a task. Unfinished is what never ran, or not to its end, in a chunk that has
     ended."""
 
     PENDING = "PENDING"
     RUNNING = "RUNNING"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
+    UNFINISHED = "UNFINISHED"
 
 
 @dataclass(slots=True)
@@ -137,16 +138,17 @@ class ChunkTasks:
         job = self.job
         if arrays.holds(self.done, index - self.indices.start):
             return TaskState.SUCCEEDED
+        waits = TaskState.UNFINISHED if job.state.final else TaskState.PENDING
         if tried is None:
-            return TaskState.PENDING
+            return waits
         going_on = job.state.live and attempt == len(job.attempts)
         if tried.end is None:
-            return TaskState.RUNNING if going_on else TaskState.PENDING
+            return TaskState.RUNNING if going_on else waits
         if tried.end.exit_code == 0:
             return TaskState.SUCCEEDED
         # A later try, or a later attempt, may still make good of it.
         tried_enough = going_on and tried.number >= _array(job).task_attempts
-        return TaskState.FAILED if tried_enough or job.state.final else TaskState.PENDING
+        return TaskState.FAILED if tried_enough or job.state.final else waits
 
 
 class TaskTables:

@@ -126,6 +126,11 @@ class Database:
             self._held.close()
 
 
+def shown(url: sa.URL) -> str:
+    """An address without what may be secret: the password, and the options, which may hold one."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
 def open_database(url: str) -> Database:
     """Connects and brings the schema up to date. Blocks; call it off the event loop.
 
@@ -135,18 +140,22 @@ def open_database(url: str) -> Database:
     """
     try:
         where = make_url(url)
-    except ArgumentError as error:
-        raise StoreError(f"database address {url!r} is not one: {error}") from error
+    except (ArgumentError, ValueError):
+        # Some of it may be a password; nobody can say which part of what is no address.
+        raise StoreError(
+            "database_url = '***' is no address; write sqlite:////path/to/westward.db or "
+            "postgresql+psycopg://user@host:5432/westward"
+        ) from None
     held = None
     if where.get_backend_name() == "sqlite":
         if where.database in (None, "", ":memory:"):
             raise StoreError(
-                f"database address {url!r} names no file; write sqlite:////path/to/westward.db"
+                f"database address {shown(where)!r} names no file; write sqlite:////path/to/westward.db"
             )
         held = _hold(Path(str(where.database)))
     elif where.drivername not in ("postgresql", "postgresql+psycopg"):
         raise StoreError(
-            f"database address {where.render_as_string()!r} is of no kind that is known here; "
+            f"database address {shown(where)!r} is of no kind that is known here; "
             "write sqlite:////path/to/westward.db or postgresql+psycopg://user@host/westward"
         )
     writing, reading = _engine(where, 1, read_only=False), _engine(where, READERS, read_only=True)
@@ -187,7 +196,7 @@ def migrate(engine: Engine) -> None:
             command.upgrade(config, "head")
     except CommandError as error:
         raise StoreError(
-            f"the database {engine.url.render_as_string()} was written by a newer Westward "
+            f"the database {shown(engine.url)} was written by a newer Westward "
             f"({error}); run that version, or restore a backup"
         ) from error
     except DBAPIError as error:

@@ -154,9 +154,15 @@ class JobStore:
         tenant: str = "",
         *,
         include_final: bool = False,
-        limit: int = 1000,
+        after: tuple[str, int] | None = None,
+        limit: int,
     ) -> list[tuple[Job, PlacementRecord]]:
-        """Committed placements, newest first; those of ended attempts if asked for."""
+        """Committed placements, the newest jobs first and of each its newest attempt; those of
+        ended attempts if asked for.
+
+        Args:
+            after: a job's id and the number of its attempt: only what comes after that.
+        """
         query = sa.select(ATTEMPTS).where(ATTEMPTS.c.round_id.is_not(None))
         if cluster:
             query = query.where(ATTEMPTS.c.cluster == cluster)
@@ -165,7 +171,11 @@ class JobStore:
         if not include_final:
             live = [str(state) for state in AttemptState if not state.final]
             query = query.where(ATTEMPTS.c.state.in_(live))
-        query = query.order_by(ATTEMPTS.c.assigned_at.desc(), ATTEMPTS.c.id.desc()).limit(limit)
+        if after is not None:
+            job_id, number = after
+            older = sa.and_(ATTEMPTS.c.job_id == job_id, ATTEMPTS.c.number < number)
+            query = query.where(sa.or_(ATTEMPTS.c.job_id < job_id, older))
+        query = query.order_by(ATTEMPTS.c.job_id.desc(), ATTEMPTS.c.number.desc()).limit(limit)
 
         def work(connection: Connection) -> list[tuple[Job, PlacementRecord]]:
             found = connection.execute(query).all()

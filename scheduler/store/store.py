@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.engine import make_url
 
 from scheduler.store.blobs import BlobStore
-from scheduler.store.database import Database, open_database
+from scheduler.store.database import Database, open_database, shown
 from scheduler.store.energy import EnergyStore
 from scheduler.store.events import EventStore
 from scheduler.store.heads import HeadStore
@@ -46,7 +46,7 @@ class Store:
         """
         database = await asyncio.to_thread(open_database, url)
         store = cls(
-            make_url(url).render_as_string(hide_password=True),
+            shown(make_url(url)),
             database,
             JobStore(database),
             RoundStore(database),

@@ -1,6 +1,8 @@
-"""A clock that stands still until it is told to go on."""
+"""A clock that stands still until it is told to go on, and the one on the wall."""
 
 from datetime import UTC, datetime, timedelta
+
+from scheduler.clock import PowerClock
 
 
 class ManualClock:
@@ -20,3 +22,9 @@ class ManualClock:
     def pass_s(self, seconds: float) -> None:
         self._monotonic_s += seconds
         self._now += timedelta(seconds=seconds * self.speedup)
+
+
+def real_clock() -> PowerClock:
+    """The clock on the wall."""
+    now = datetime.now(UTC)
+    return PowerClock(1.0, now, now)

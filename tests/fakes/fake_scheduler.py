@@ -204,7 +204,11 @@ class FakeScheduler(job_pb2_grpc.JobServiceServicer, placement_pb2_grpc.Placemen
     def ListPlacements(
         self, request: placement_pb2.ListPlacementsRequest, context: Any
     ) -> placement_pb2.ListPlacementsResponse:
-        return canned.placements()
+        # Two pages, of one each.
+        found, begin = canned.placements().placements, int(request.page_token or 0)
+        more = str(begin + 1) if begin + 1 < len(found) else ""
+        told = found[begin : begin + 1]
+        return placement_pb2.ListPlacementsResponse(placements=told, next_page_token=more)
 
     def ListClusters(
         self, request: placement_pb2.ListClustersRequest, context: Any

@@ -17,9 +17,9 @@ from agents.collectors.reading import Reading
 from agents.collectors.readings import Readings, SiteReadings
 from agents.report import Reporter
 from agents.wire import Terms
-from scheduler.clock import real_clock
 from scheduler.domain.series import Quantile, Series
 from tests.fakes.agent import config
+from tests.fakes.clock import real_clock
 from westward.v1 import node_pb2
 
 TERMS = Terms(

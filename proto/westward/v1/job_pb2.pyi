@@ -158,19 +158,23 @@ class _TaskStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskState.V
     DESCRIPTOR: _descriptor.EnumDescriptor
     TASK_STATE_UNSPECIFIED: _TaskState.ValueType  # 0
     TASK_STATE_PENDING: _TaskState.ValueType  # 1
-    """Waits, or waits for its next try; in a chunk that has ended: was not run to its end."""
+    """Waits, or waits for its next try."""
     TASK_STATE_RUNNING: _TaskState.ValueType  # 2
     TASK_STATE_SUCCEEDED: _TaskState.ValueType  # 3
     TASK_STATE_FAILED: _TaskState.ValueType  # 4
+    TASK_STATE_UNFINISHED: _TaskState.ValueType  # 5
+    """Its chunk has ended, and it never ran, or not to its end."""
 
 class TaskState(_TaskState, metaclass=_TaskStateEnumTypeWrapper): ...
 
 TASK_STATE_UNSPECIFIED: TaskState.ValueType  # 0
 TASK_STATE_PENDING: TaskState.ValueType  # 1
-"""Waits, or waits for its next try; in a chunk that has ended: was not run to its end."""
+"""Waits, or waits for its next try."""
 TASK_STATE_RUNNING: TaskState.ValueType  # 2
 TASK_STATE_SUCCEEDED: TaskState.ValueType  # 3
 TASK_STATE_FAILED: TaskState.ValueType  # 4
+TASK_STATE_UNFINISHED: TaskState.ValueType  # 5
+"""Its chunk has ended, and it never ran, or not to its end."""
 Global___TaskState: _TypeAlias = TaskState  # noqa: Y015
 
 class _LogStream:
@@ -688,11 +692,14 @@ class TaskCounts(_message.Message):
     RUNNING_FIELD_NUMBER: _builtins.int
     SUCCEEDED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    UNFINISHED_FIELD_NUMBER: _builtins.int
     total: _builtins.int
     running: _builtins.int
     succeeded: _builtins.int
     failed: _builtins.int
     """Of a chunk that has ended for another reason than its tasks, none."""
+    unfinished: _builtins.int
+    """Those of chunks that have ended that were not run to their end; the rest of total is pending."""
     def __init__(
         self,
         *,
@@ -700,10 +707,11 @@ class TaskCounts(_message.Message):
         running: _builtins.int = ...,
         succeeded: _builtins.int = ...,
         failed: _builtins.int = ...,
+        unfinished: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "running", b"running", "succeeded", b"succeeded", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failed", b"failed", "running", b"running", "succeeded", b"succeeded", "total", b"total", "unfinished", b"unfinished"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,6 +15,7 @@ _STATE_STYLES = {
     job_pb2.TASK_STATE_RUNNING: "bold cyan",
     job_pb2.TASK_STATE_SUCCEEDED: "green",
     job_pb2.TASK_STATE_FAILED: "red",
+    job_pb2.TASK_STATE_UNFINISHED: "red",
 }
 
 
@@ -37,8 +38,13 @@ def done(counts: job_pb2.TaskCounts, *, brief: bool = False) -> str:
 
 def counted(counts: job_pb2.TaskCounts) -> str:
     """``412 of 1000 succeeded, 3 failed, 8 running, 577 pending``."""
-    pending = counts.total - counts.succeeded - counts.failed - counts.running
-    parts = ((counts.failed, "failed"), (counts.running, "running"), (max(0, pending), "pending"))
+    ended = counts.succeeded + counts.failed + counts.unfinished
+    parts = (
+        (counts.failed, "failed"),
+        (counts.unfinished, "unfinished"),
+        (counts.running, "running"),
+        (max(0, counts.total - ended - counts.running), "pending"),
+    )
     said = [f"{number} {word}" for number, word in parts if number]
     return ", ".join([f"{counts.succeeded} of {counts.total} succeeded", *said])
 
@@ -50,6 +56,7 @@ def total(chunks: Sequence[job_pb2.Job]) -> job_pb2.TaskCounts:
         running=sum(job.tasks.running for job in chunks),
         succeeded=sum(job.tasks.succeeded for job in chunks),
         failed=sum(job.tasks.failed for job in chunks),
+        unfinished=sum(job.tasks.unfinished for job in chunks),
     )
 
 

@@ -18,13 +18,20 @@ _OUTCOMES = {
 
 
 def explanation(
-    told: placement_pb2.Explanation, starts: why_pb2.Starts | None = None
+    told: placement_pb2.Explanation,
+    starts: why_pb2.Starts | None = None,
+    job: job_pb2.Job | None = None,
 ) -> RenderableType:
     """The verdict, why it had waited, the candidates, what every start would cost if asked for,
-    what was full, the saving, the round."""
-    parts: list[RenderableType] = [_verdict(told)]
+    what was full, the saving, the round; of a ``job`` that waits no more, first what became of it.
+    """
+    waits_no_more = job is not None and job.state != job_pb2.JOB_STATE_PENDING
+    if job is not None and waits_no_more and told.outcome != placement_pb2.OUTCOME_PLACED:
+        parts = _became(told, job)
+    else:
+        parts = [_verdict(told)]
     if told.HasField("waited"):
-        parts.append(_waited(told.waited))
+        parts.append(_told_then("Waited", told.waited))
     if told.HasField("first_planned_at"):
         parts.append(_planned_first(told))
     parts += [Text(), *candidates(told)]
@@ -155,9 +162,18 @@ def _verdict(told: placement_pb2.Explanation) -> Text:
     )
 
 
-def _waited(reason: job_pb2.Reason) -> Text:
+def _became(told: placement_pb2.Explanation, job: job_pb2.Job) -> list[RenderableType]:
+    """What the job is now, and what a round had told of it before."""
+    said = common.clean(job.reason.message) or common.clean(job.reason.code)
+    state = common.job_state(job.state)
+    now = Text.assemble(f"Job {told.job_id} ", state, f": {said}" if said else "")
+    planned = told.outcome == placement_pb2.OUTCOME_PLANNED
+    return [now, _told_then("Planned" if planned else "Waited", told.reason)]
+
+
+def _told_then(word: str, reason: job_pb2.Reason) -> Text:
     said = common.clean(reason.message) or common.clean(reason.code)
-    return Text.assemble(("Waited, as told then: ", "bold"), said)
+    return Text.assemble((f"{word}, as told then: ", "bold"), said)
 
 
 def _constraint(item: placement_pb2.BindingConstraint) -> Text:

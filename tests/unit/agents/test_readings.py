@@ -18,8 +18,8 @@ from agents.collectors.readings import Readings
 from agents.config import Accelerators
 from agents.report import Reporter
 from agents.wire import Terms
-from scheduler.clock import real_clock
 from tests.fakes.agent import config
+from tests.fakes.clock import real_clock
 
 SPAN = Span(datetime(2026, 6, 1, tzinfo=UTC), 900.0, 86400.0)
 TERMS = Terms(

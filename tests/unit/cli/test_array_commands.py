@@ -37,6 +37,20 @@ def test_tasks_of_an_array(called: str, capsys: Capture) -> None:
     ]
 
 
+def test_tasks_of_a_cancelled_array_wait_no_more(fake: FakeScheduler, capsys: Capture) -> None:
+    for chunk in (FIRST, SECOND):
+        ended = job_pb2.Job()
+        ended.CopyFrom(chunk)
+        ended.state = job_pb2.JOB_STATE_CANCELLED
+        total, done = chunk.tasks.total, chunk.tasks.succeeded
+        counts = job_pb2.TaskCounts(total=total, succeeded=done, unfinished=total - done)
+        ended.tasks.CopyFrom(counts)
+        fake.jobs[ended.id] = ended
+    assert main(["job", "sweep"]) == 0
+    assert "997 of 1500 succeeded, 503 unfinished\n" in capsys.readouterr().out
+    assert main(["tasks", "sweep", "--state", "unfinished"]) == 0
+
+
 def test_tasks_are_filtered_and_cut(capsys: Capture) -> None:
     assert main(["tasks", "sweep", "--state", "failed", "-s", "running", "-o", "json"]) == 0
     answer = json.loads(capsys.readouterr().out)

@@ -312,3 +312,12 @@ def test_a_policy_file_is_checked_without_a_scheduler(tmp_path: Path, capsys: Ca
     bad.write_text("weights: {moving: 1}\n")
     assert main(["policy", "check", str(bad)]) == 2
     assert "weights.moving = 1: no such key" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("key", ["", " "])
+def test_an_empty_key_submits_nothing(
+    key: str, fake: FakeScheduler, tmp_path: Path, capsys: Capture
+) -> None:
+    assert main(["submit", job_file(tmp_path, "shanghai"), "--key", key]) == 2
+    assert "--key: is empty" in capsys.readouterr().err
+    assert not fake.specs

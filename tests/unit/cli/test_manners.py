@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from typer.core import TyperGroup
 
-from scheduler.cli import exits
+from scheduler.cli import exits, failures
 from scheduler.cli.main import COMMANDS, load, main
 from scheduler.cli.output import Output
-from scheduler.client import Client, UnreachableError
+from scheduler.client import Client, UnreachableError, errors
 from tests.fakes.fake_scheduler import FakeScheduler
 
 # These ask no scheduler.
@@ -98,3 +98,18 @@ def given(command: Any, file: str) -> Iterator[str]:
         if param.required:
             yield from param.opts[:1] if param.opts[0].startswith("-") else ()
             yield WORDS.get(param.metavar, file)
+
+
+@pytest.mark.parametrize(
+    ("told", "lines"),
+    [
+        ("a.b: is 7; give 1", ["a.b: is 7; give 1"]),
+        ("a.b: is 7; give 1 (and 1 more)", ["a.b: is 7; give 1 (and 1 more)", "  c: is empty"]),
+        ("two fields", ["two fields", "  a.b: is 7; give 1", "  c: is empty"]),
+    ],
+)
+def test_a_complaint_is_told_once(told: str, lines: list[str]) -> None:
+    found = (errors.Violation("a.b", "is 7; give 1"), errors.Violation("c", "is empty"))
+    violations = found if len(lines) > 1 else found[:1]
+    error = errors.InvalidRequestError(told, code="INVALID_ARGUMENT", violations=violations)
+    assert failures.lines(error) == lines

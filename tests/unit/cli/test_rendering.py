@@ -23,6 +23,8 @@ from scheduler.cli.render import (
     what_if,
     why,
 )
+from scheduler.domain.explanation import Outcome
+from scheduler.domain.job import JobState
 from scheduler.planner.budget import Budget
 from scheduler.rounds.record import PlanFigures, RecordedRound
 from tests.fakes import canned, canned_events, canned_questions, canned_timeline, canned_why
@@ -32,6 +34,11 @@ from westward.v1 import job_pb2, placement_pb2
 Golden = Callable[[str, str], None]
 JOB_FILE = Path("job.yaml")
 RUNNING, DEFERRED, IMPOSSIBLE, FAILED, _ = canned.jobs()
+CANCELLED = job_pb2.Job(
+    id=IMPOSSIBLE.id,
+    state=job_pb2.JOB_STATE_CANCELLED,
+    reason=canned.reason("CANCELLED", "cancelled by li: wrong region"),
+)
 
 SCENES: dict[str, Callable[[], RenderableType]] = {
     "jobs": lambda: jobs.listing(canned.jobs()),
@@ -47,6 +54,9 @@ SCENES: dict[str, Callable[[], RenderableType]] = {
     "job-failed": lambda: jobs.detail(job_pb2.GetResponse(job=FAILED)),
     "explain": lambda: explain.explanation(canned.explanation(RUNNING.id)),
     "explain-waits": lambda: explain.explanation(canned.waiting_explanation(IMPOSSIBLE.id)),
+    "explain-ended": lambda: explain.explanation(
+        canned.waiting_explanation(CANCELLED.id), None, CANCELLED
+    ),
     "explain-slots": lambda: explain.explanation(
         canned.explanation(RUNNING.id), canned_why.starts()
     ),
@@ -255,3 +265,26 @@ def test_every_state_has_a_colour() -> None:
 def test_every_lifecycle_reads_as_a_word() -> None:
     names = map(placement_pb2.NodeLifecycle.Name, placement_pb2.NodeLifecycle.values())
     assert {common.state_word(n) for n in names} >= {"ready", "suspect", "lost"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "first", "then"),
+    [
+        (Outcome.UNPLACED, JobState.FAILED, "Job 1 failed: its deadline", "Waited, as told then: "),
+        (Outcome.UNPLACED, JobState.SUSPENDED, "Job 1 suspended: its", "Waited, as told then: "),
+        (Outcome.PLANNED, JobState.CANCELLED, "Job 1 cancelled: its", "Planned, as told then: "),
+        (Outcome.UNPLACED, JobState.PENDING, "Job 1 waits: ", ""),
+        (Outcome.PLACED, JobState.SUCCEEDED, "Job 1 placed: ", ""),
+    ],
+)
+def test_a_job_that_has_ended_does_not_wait(
+    outcome: Outcome, state: JobState, first: str, then: str
+) -> None:
+    told = canned.explanation("1")
+    told.ClearField("waited")
+    told.outcome = placement_pb2.Outcome.Value(f"OUTCOME_{outcome}")
+    job = job_pb2.Job(state=job_pb2.JobState.Value(f"JOB_STATE_{state}"))
+    job.reason.message = "its deadline has passed"
+    lines = printed(explain.explanation(told, None, job), 200).splitlines()
+    assert lines[0].startswith(first)
+    assert lines[1].startswith(then) if then else not lines[1]

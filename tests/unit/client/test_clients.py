@@ -29,7 +29,7 @@ from scheduler.client import (
 from tests.fakes import canned
 from tests.fakes.fake_scheduler import UNKNOWN_REGION, FakeScheduler, serving
 from tests.fakes.impatience import make_impatient
-from westward.v1 import job_pb2
+from westward.v1 import job_pb2, placement_pb2
 
 RUNNING, *_ = canned.jobs()
 
@@ -109,6 +109,23 @@ def test_batch_results_come_in_order(client: Client) -> None:
     assert [result.WhichOneof("result") for result in results] == ["job_id", "error", "job_id"]
     with pytest.raises(ValueError, match="1 keys for 3 jobs"):
         client.submit_batch(specs, keys=["only"])
+    with pytest.raises(ValueError, match="key 2 is empty"):
+        client.submit_batch(specs, keys=["a", "", "c"])
+    with pytest.raises(ValueError, match="key is empty; leave it out"):
+        client.submit(specs[0], key="")
+
+
+def test_placements_are_those_of_all_pages_by_their_start(
+    client: Client, fake: FakeScheduler
+) -> None:
+    async def ask() -> placement_pb2.ListPlacementsResponse:
+        async with AsyncClient(fake.address) as other:
+            return await other.placements()
+
+    starts = [one.start_at.seconds for one in canned.placements().placements]
+    for told in (client.placements(), asyncio.run(ask())):
+        assert [one.start_at.seconds for one in told.placements] == sorted(starts, reverse=True)
+        assert not told.next_page_token
 
 
 def test_listing_reads_all_pages(client: Client) -> None:

@@ -111,6 +111,13 @@ def test_relative_times_need_the_schedulers_clock(tmp_path: Path) -> None:
         document.request.to_spec()
 
 
+def test_a_time_after_all_calendars_is_told_with_its_field(tmp_path: Path) -> None:
+    (document,) = jobfile.load(written(tmp_path, f"{SMALL}deadline: +36500d\n"))
+    assert document.request.to_spec(now_at=NOW).deadline_at.ToDatetime().year == 2126
+    with pytest.raises(ValueError, match=r"deadline: 36500 days, .* beyond the year 9999"):
+        document.request.to_spec(now_at=NOW.replace(year=9950))
+
+
 def test_one_file_may_hold_several_jobs(tmp_path: Path) -> None:
     text = f"---\n{SMALL}---\n{SMALL.replace('name: a', 'name: b')}---\n"
     jobs = jobfile.load(written(tmp_path, text))
@@ -157,6 +164,11 @@ def test_working_dir_is_relative_to_the_file(tmp_path: Path) -> None:
         ("deadline: tomorrow", "6: deadline: 'tomorrow' is not a time; write +4h or"),
         ("deadline: 2026-11-20T18:00", "6: deadline: '2026-11-20T18:00' has no time zone; write"),
         ("deadline: 17", "6: deadline: 17 is not a time"),
+        ("deadline: +99999999999d", "6: deadline: '+99999999999d' is over 36500 days ahead; write"),
+        (f"deadline: +{'9' * 400}d", "6: deadline: '+999"),
+        ("earliest_start: +9000000d", "6: earliest_start: '+9000000d' is over 36500 days ahead;"),
+        ("deadline: 0001-01-01T00:00+14:00", "6: deadline: '0001-01-01T00:00+14:00' lies outside"),
+        ("deadline: 9999-12-31T23:59-14:00", "6: deadline: '9999-12-31T23:59-14:00' lies outside"),
         ("data: [{size_gb: -1, at: x}]", "6: data[0].size_gb: -1 should be greater than"),
         ("data: [{size_gb: 1}]", "6: data[0].at: is missing; add `at: shanghai`"),
         ("data: 7", "6: data: 7 should be a list"),

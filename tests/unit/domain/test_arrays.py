@@ -92,8 +92,8 @@ def test_counts_of_a_live_chunk_join_earlier_attempts_and_the_news() -> None:
         (JobState.PENDING, ReasonCode.CAPACITY, TaskCounts(100, succeeded=3)),
         (JobState.SUCCEEDED, ReasonCode.OK, TaskCounts(100, succeeded=100)),
         (JobState.FAILED, ReasonCode.TASKS_FAILED, TaskCounts(100, succeeded=3, failed=97)),
-        (JobState.FAILED, ReasonCode.WORKER_LOST, TaskCounts(100, succeeded=3)),
-        (JobState.CANCELLED, ReasonCode.CANCELLED, TaskCounts(100, succeeded=3)),
+        (JobState.FAILED, ReasonCode.WORKER_LOST, TaskCounts(100, succeeded=3, unfinished=97)),
+        (JobState.CANCELLED, ReasonCode.CANCELLED, TaskCounts(100, succeeded=3, unfinished=97)),
     ],
 )
 def test_counts_of_a_chunk_without_a_live_attempt(

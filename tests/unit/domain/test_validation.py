@@ -90,7 +90,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         "deadline_at",
         "started at 2026-06-18T03:29:00+00:00 at the earliest, 300 s long",
     ),
-    ({"max_rtt_ms": -1.0}, "max_rtt_ms", "-1 is out of bounds; 0 or more"),
+    ({"max_rtt_ms": -1.0}, "max_rtt_ms", "-1 is out of bounds; 0 to 1e+06"),
     ({"max_rtt_ms": inf}, "max_rtt_ms", "inf is out of bounds"),
     ({"min_green_share": 1.7}, "min_green_share", "1.7 is not a share; 0 to 1; write 0.7 for 70 %"),
     ({"min_green_share": 80.0}, "min_green_share", "80 is not a share; 0 to 1; write 0.8 for 80"),

@@ -42,8 +42,23 @@ def test_the_spec_itself_is_fine() -> None:
             ),
             "accelerators[0].relative_speed",
         ),
+        (replace(SPEC, workers=4096, per_worker=WorkerShape(cpus=1e308)), "per_worker.cpus"),
+        (replace(SPEC, per_worker=WorkerShape(cpus=4097)), "per_worker.cpus"),
+        (replace(SPEC, per_worker=WorkerShape(memory_gb=65537)), "per_worker.memory_gb"),
+        (replace(SPEC, max_rtt_ms=1e308), "max_rtt_ms"),
+        (replace(SPEC, deadline_at=NOW_AT + timedelta(days=36501)), "deadline_at"),
+        (replace(SPEC, deadline_at=datetime.max.replace(tzinfo=UTC)), "deadline_at"),
+        (replace(SPEC, data=(DataInput(1.0, "x" * 10**6),)), "data[0].location"),
+        (replace(SPEC, must_be_in=("x" * 10**6,)), "must_be_in[0]"),
+        (replace(SPEC, must_not_be_in=("",)), "must_not_be_in[0]"),
         (replace(SPEC, data=(DataInput(1e308, "shanghai"),)), "data[0].size_gb"),
     ],
 )
 def test_what_no_round_should_have_to_bear_is_refused(spec: JobSpec, field: str) -> None:
     assert field in fields(spec)
+
+
+def test_the_most_of_everything_is_allowed() -> None:
+    most = WorkerShape(gpus=1024, cpus=4096, memory_gb=65536)
+    late_at = NOW_AT + timedelta(days=36500)
+    assert fields(replace(SPEC, per_worker=most, max_rtt_ms=1e6, deadline_at=late_at)) == []

@@ -45,7 +45,7 @@ async def test_what_starts_now_is_committed_with_its_reasons(at_work: Desk) -> N
     stored = await at_work.store.rounds.explanation(job.id, 1)
     assert stored is not None
     assert (stored.round_id, stored.round_gap) == (record.id, 0.25)
-    [(_, placement)] = await at_work.store.jobs.placements()
+    [(_, placement)] = await at_work.store.jobs.placements(limit=9)
     assert placement.attempt_id == f"{job.id}-1"
     assert at_work.loop.explanation(job.id) is None, "kept for pending jobs alone"
 

@@ -143,7 +143,7 @@ async def test_what_a_run_saved_is_counted_when_it_has_ended(
 ) -> None:
     job = await bench.desk.submit()
     await bench.desk.loop.round("submit")
-    [(_, placement)] = await bench.desk.store.jobs.placements()
+    [(_, placement)] = await bench.desk.store.jobs.placements(limit=9)
     assert placement.end_at - placement.start_at == timedelta(seconds=600)
     tally = bench.figures.tally
     tally.placed([replace(placement, saving=SAVING)])

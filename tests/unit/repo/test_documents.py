@@ -6,14 +6,17 @@ from pathlib import Path
 import pytest
 
 from docs.reference import FILES, filled
+from policies.latency import SAMPLES_MIN
 from scheduler.domain.job import FINAL_STATES
 from scheduler.domain.reason import INFRASTRUCTURE, ReasonCode
 from scheduler.domain.transitions import TRANSITIONS, Event
-from tests.unit.repo.tree import ROOT, text
+from tests.unit.repo.tree import ROOT, files, name, text
 
 OPERATIONS = text(ROOT / "docs" / "operations.md")
 REASONS = text(ROOT / "docs" / "reasons.md")
 ARCHITECTURE = text(ROOT / "docs" / "architecture.md")
+POLICIES = text(ROOT / "docs" / "policies.md")
+AGENTS = text(ROOT / "docs" / "agents.md")
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -55,3 +58,17 @@ def test_the_rooms_named_exist() -> None:
     rooms = [room for cell in first for room in re.findall(r"`([^`]+)`", cell)]
     assert len(rooms) > len(first) - 1
     assert not [room for room in rooms if not (ROOT / room).exists()]
+
+
+def test_the_events_that_the_documents_name_are_logged() -> None:
+    section = OPERATIONS.split("\n## Logs\n")[1].split("\n## ")[0]
+    named = set(re.findall(r"`([a-z_]+(?:\.[a-z_]+)?)`", section))
+    rooms = ("scheduler/", "agents/")
+    sources = [text(file) for file in files(".py") if name(file).startswith(rooms)]
+    assert named
+    assert not {event for event in named if not any(f'"{event}"' in s for s in sources)}
+
+
+def test_so_many_samples_make_a_round_trip_known() -> None:
+    assert f"from {SAMPLES_MIN} fresh samples" in POLICIES
+    assert f"at least\n{SAMPLES_MIN} " in AGENTS or f"at least {SAMPLES_MIN} " in AGENTS

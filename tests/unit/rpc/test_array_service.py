@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import pytest
 
-from scheduler.clock import real_clock
 from scheduler.domain.arrays import Progress
 from scheduler.domain.job import ArraySpec, AttemptState, Job
 from scheduler.domain.log import LogStream
@@ -18,6 +17,7 @@ from scheduler.domain.transitions import Event
 from scheduler.rpc import job_logs
 from scheduler.rpc.convert_jobs import spec_to_pb, when
 from scheduler.state.jobs import Change
+from tests.fakes.clock import real_clock
 from tests.fakes.job_service import Service, serving
 from tests.fakes.jobs import NOW, a_change, a_spec, assign, end
 from westward.v1 import job_pb2

@@ -8,12 +8,11 @@ from typing import Any
 import grpc
 import pytest
 
-from scheduler.clock import real_clock
 from scheduler.domain.job import AttemptState, Job
 from scheduler.domain.log import LogStream
 from scheduler.domain.transitions import Event
 from scheduler.rpc import job_logs
-from tests.fakes.clock import ManualClock
+from tests.fakes.clock import ManualClock, real_clock
 from tests.fakes.job_service import Service, serving
 from tests.fakes.jobs import a_spec, assign, end
 from westward.v1 import job_pb2

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scheduler.domain.fleet import Node, Site
-from scheduler.domain.job import Job, JobState, WorkerShape
+from scheduler.domain.job import AttemptState, Job, JobState, WorkerShape
 from scheduler.domain.round import PlacementRecord
 from scheduler.domain.series import Series, constant
 from scheduler.domain.span import Span
@@ -131,6 +131,14 @@ async def test_the_slot_of_now_is_told_as_if_what_runs_had_run_all_along() -> No
     ahead.job("new", JobState.RUNNING, 8, attempts=(attempt,))
     answer = await ahead.ask(hours=1)
     assert list(answer.clusters[0].gpus_busy) == [8, 8, 8, 0, 0]
+
+
+async def test_a_suspended_job_holds_nothing() -> None:
+    ahead = Ahead()
+    stopped = an_attempt("s", state=AttemptState.STOPPED, expected_end_at=after(3))
+    ahead.job("s", JobState.SUSPENDED, 8, attempts=(stopped,))
+    answer = await ahead.ask(hours=1)
+    assert list(answer.clusters[0].gpus_busy) == [0, 0, 0, 0]
 
 
 async def test_what_overruns_still_holds_its_place() -> None:

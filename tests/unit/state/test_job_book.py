@@ -5,17 +5,19 @@ import os
 import signal
 import sys
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from scheduler.domain.job import AttemptState, JobState
+from scheduler.domain.job import ArraySpec, AttemptState, JobSpec, JobState
 from scheduler.domain.transitions import Effect, Event, IllegalTransitionError, Step
 from scheduler.state.jobs import AlreadyEndedError, JobBook, KeyConflictError, UnknownJobError
 from scheduler.store import Store
 from scheduler.store.errors import StaleVersionError
 from scheduler.store.jobs import JobFilter
 from tests.fakes.clock import ManualClock
-from tests.fakes.jobs import a_change, a_spec, an_attempt, assign, end, eventually, opened
+from tests.fakes.jobs import NOW, a_change, a_spec, an_attempt, assign, end, eventually, opened
 
 
 async def test_a_submitted_job_is_there_after_a_restart(database_url: str) -> None:
@@ -49,6 +51,25 @@ async def test_a_key_belongs_to_a_tenant_and_a_spec(database_url: str) -> None:
         assert "env (A)" in said
         assert "secret" not in said
         assert len(book.active()) == 2
+
+
+async def test_a_file_whose_times_count_from_the_submission_is_the_same_when_repeated(
+    database_url: str,
+) -> None:
+    def in_hours(hours: float, **changes: Any) -> JobSpec:
+        start_at, end_at = NOW + timedelta(hours=hours), NOW + timedelta(hours=hours + 4)
+        return a_spec(earliest_start_at=start_at, deadline_at=end_at, **changes)
+
+    async with opened(database_url) as (_, book):
+        job, _ = await book.submit(in_hours(1), "key")
+        assert await book.submit(in_hours(1.5), "key") == (job, True)
+        array = ArraySpec(tasks=4, chunk_tasks=2)
+        chunks, _ = await book.submit_array(in_hours(1, array=array), "array")
+        assert await book.submit_array(in_hours(1.5, array=array), "array") == (chunks, True)
+        with pytest.raises(KeyConflictError) as caught:
+            await book.submit(in_hours(1.5, workers=3), "key")
+    assert "workers was 1, now 3" in str(caught.value)
+    assert "deadline_at" not in str(caught.value), "they may differ"
 
 
 async def test_many_at_once_with_one_key_make_one_job(database_url: str) -> None:

@@ -1,6 +1,7 @@
 """Rounds, explanations and placements as they are remembered."""
 
 from datetime import timedelta
+from functools import partial
 from math import inf
 
 import pytest
@@ -147,11 +148,13 @@ async def test_placements_newest_first(database_url: str) -> None:
             placement = a_placement(attempt)
             change = a_change(job.id, Event.ASSIGN, attempt=attempt, placement=placement)
             made.append(((await book.apply(change)).job, placement))
-        listed = store.jobs.placements
+        listed = partial(store.jobs.placements, limit=9)
         assert await listed() == made[::-1]
         assert await listed(cluster="qingyang") == [made[2], made[0]]
         assert await listed(tenant="lab") == [made[1], made[0]]
         assert await listed(limit=1) == [made[2]]
+        assert await listed(after=(made[2][0].id, 1), limit=1) == [made[1]]
+        assert await listed(after=(made[0][0].id, 1)) == []
         ended = await end(book, made[0][0], Event.SUCCEED, AttemptState.SUCCEEDED)
         assert await listed(cluster="qingyang") == [made[2]]
         assert await listed(cluster="qingyang", include_final=True) == [
@@ -163,7 +166,7 @@ async def test_placements_newest_first(database_url: str) -> None:
 async def test_an_attempt_without_a_placement_is_not_listed_as_one(database_url: str) -> None:
     async with opened(database_url) as (store, book):
         await assign(book, (await book.submit(a_spec()))[0])
-        assert await store.jobs.placements() == []
+        assert await store.jobs.placements(limit=9) == []
 
 
 def test_an_explanation_survives_its_text() -> None:

@@ -1,6 +1,7 @@
 """The schema, as the migrations make it, and what it refuses by itself."""
 
 import re
+import traceback
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from alembic.migration import MigrationContext
 
 from scheduler.domain.transitions import Event
 from scheduler.store import Store
+from scheduler.store.database import open_database
 from scheduler.store.errors import StoreError
 from scheduler.store.tables import ATTEMPTS, EVENTS, JOBS
 from tests.fakes.jobs import a_change, a_spec, an_attempt, assign, opened
@@ -108,6 +110,25 @@ async def test_an_attempt_needs_its_job(database_url: str) -> None:
             )
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql//u:s3cret@h/db",
+        "postgresql://u:s3cret@h:port/db",
+        "u:s3cret@h",
+        "mysql://u:s3cret@h/db",
+        "mysql://u@h/db?password=s3cret",
+        "sqlite://u:s3cret@/",
+    ],
+)
+def test_what_is_no_address_may_hold_a_password(url: str) -> None:
+    with pytest.raises(StoreError, match=r"database_url|database address") as caught:
+        open_database(url)
+    told = "".join(traceback.format_exception(caught.value))
+    assert "s3cret" not in told
+    assert "; write" in told
+
+
 async def test_a_second_scheduler_on_the_same_database_is_refused(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +144,7 @@ async def test_a_second_scheduler_on_the_same_database_is_refused(
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("westward.db", "is not one"),
+        ("westward.db", "database_url = .* is no address; write"),
         ("sqlite://", "names no file"),
         ("sqlite:///{}/nowhere/westward.db", "check that its folder exists"),
         ("mysql://user:secret@host/westward", r"mysql://user:\*+@host/westward' is of no kind"),
