@@ -1,6 +1,6 @@
 """What the dispatcher wishes for, and what it makes of what agents see."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ from scheduler.dispatch import dispatcher
 from scheduler.dispatch.dispatcher import may_start
 from scheduler.dispatch.verdict import Seen
 from scheduler.domain.arrays import Progress, TaskCounts
-from scheduler.domain.job import ArraySpec, AttemptState, JobState
+from scheduler.domain.job import ArraySpec, AttemptState, Job, JobState
 from scheduler.domain.reason import ReasonCode
+from scheduler.state.jobs import JobBook
 from scheduler.store.errors import StoreError
 from tests.fakes.desk import SPEC, Desk, Head, running, sitting
 
@@ -76,6 +77,25 @@ async def test_a_chunk_that_is_lost_keeps_the_tasks_it_has_told_of(desk: Desk) -
     assert after.state is JobState.PENDING
     assert after.attempts[0].tasks_done == b"\x0f"
     assert desk.book.progress.of(after) is None
+
+
+async def test_an_exchange_looks_at_no_job_that_waits(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be 100,000 of them, and every head agent's exchange would pay for that."""
+    job = await desk.assigned()
+    await desk.book.submit(SPEC)
+
+    def never(_: JobBook) -> Mapping[str, Job]:
+        raise AssertionError("all jobs were asked for")
+
+    monkeypatch.setattr(JobBook, "active", never)
+    await desk.see(running(job))
+    assert await desk.state(job) is JobState.RUNNING
+    assert desk.dispatcher.alive_for_s("qingyang") > 0
+    desk.reach.up = False
+    await desk.dispatcher.check_contact()
+    assert await desk.state(job) is JobState.UNREACHABLE
 
 
 async def test_nothing_starts_elsewhere_before_the_lease_has_expired(desk: Desk) -> None:
