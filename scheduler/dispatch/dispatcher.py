@@ -120,8 +120,11 @@ class Dispatcher:
         self._streams.remember(stream.cluster, seq, ids)
         return jobs
 
-    async def observed(self, stream: HeadStream, seen: Sequence[Seen], answers_seq: int) -> None:
-        """Applies a head agent's whole view, then renews its leases.
+    async def observed(
+        self, stream: HeadStream, seq: int, seen: Sequence[Seen], answers_seq: int
+    ) -> None:
+        """Applies a head agent's whole view, then renews its leases. Only once all of it is stored
+        does the agent hear that it may forget the ends it has told of with ``seq``.
 
         Raises:
             LeadershipLostError: this scheduler has no say any more, so it renews nothing.
@@ -144,7 +147,8 @@ class Dispatcher:
             if named is not None and (gone := _gone(job, attempt.id in named, later)):
                 verdicts.append((job, lost(job, gone, at=at, speedup=speedup)))
         try:
-            await self._apply(verdicts, actor=f"agent/{cluster}")
+            if await self._apply(verdicts, actor=f"agent/{cluster}"):
+                stream.stored_seq = seq
         except LeadershipLostError:
             raise
         except StoreError as error:
@@ -240,9 +244,9 @@ class Dispatcher:
             return f"{cluster} has only just fallen silent; ask again in a few seconds"
         return None
 
-    async def _apply(self, verdicts: Sequence[tuple[Job, Verdict | None]], *, actor: str) -> None:
+    async def _apply(self, verdicts: Sequence[tuple[Job, Verdict | None]], *, actor: str) -> bool:
         """All in one transaction. What another event has overtaken, a cancel for instance, is
-        left out; the next exchange tells again."""
+        left out; the next exchange tells again. Whether nothing was."""
         changes = [
             Change(
                 job_id=job.id,
@@ -255,9 +259,12 @@ class Dispatcher:
             for job, verdict in verdicts
             if verdict is not None
         ]
+        whole = True
         for change, outcome in zip(changes, await self._book.apply_many(changes), strict=True):
             if isinstance(outcome, Exception):
+                whole = False
                 log.info("observation.overtaken", job=change.job_id, why=str(outcome))
+        return whole
 
 
 def _gone(job: Job, wished: bool, wished_later: bool) -> Reason | None:
