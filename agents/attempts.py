@@ -111,12 +111,20 @@ class Attempts:
         sent_at_s = session.sent_at_s(desired.lease_answers_seq)
         if sent_at_s is not None:
             self._renew(sent_at_s, desired.lease_ttl_s)
-            self._confirmed |= {
-                attempt_id
-                for attempt_id, seq in self._end_told_seq.items()
-                if seq <= desired.lease_answers_seq
-            }
+        self._confirm(session, desired)
         self._wake.set()
+
+    def _confirm(self, session: Session, desired: node_pb2.DesiredState) -> None:
+        """Notes which ends are stored. That one was heard is not enough: the write may have failed,
+        or the scheduler died before it, and nobody else knows how the attempt ended."""
+        stored_seq = desired.lease_answers_seq
+        if desired.HasField("stored_seq"):
+            stored_seq = desired.stored_seq
+        if session.sent_at_s(stored_seq) is None:
+            return
+        self._confirmed |= {
+            attempt_id for attempt_id, seq in self._end_told_seq.items() if seq <= stored_seq
+        }
 
     async def tell(self, session: Session, terms: wire.Terms) -> None:
         """Tells all that is observed on a stream, on every change and every few seconds."""

@@ -5,11 +5,11 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agents.source_keys import Feed, Green, MeteredPue, NotNegative, Positive, Price, Section
+from scheduler import yamlfile
 
 # Becomes a folder's name and a label of a Ray node.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
@@ -178,10 +178,10 @@ def load(path: Path) -> AgentConfig:
         ConfigError: no such file, not YAML, or a key that is missing, unknown or out of range.
     """
     try:
-        keys = yaml.safe_load(path.read_text(encoding="utf-8"))
+        keys = yamlfile.parsed(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: not YAML: {error}") from error
     if not isinstance(keys, dict):
         raise ConfigError(f"{path}: holds {type(keys).__name__}, not a mapping of keys")

@@ -71,13 +71,13 @@ def reconcile(
 
     Args:
         wanted: all attempts that should run; None before the first word of the scheduler.
-        confirmed: attempts whose end the scheduler is known to have heard of.
+        confirmed: attempts whose end the scheduler is known to have stored.
         ended: by job, the highest epoch that has ended here, forgotten ones included.
 
     Of several attempts of one job only that of the highest epoch counts. An attempt starts only
     while the lease is held, no other attempt of its job is alive here and none of its epoch or a
-    later one has ended here. A finished attempt is kept until nobody wants it and its end was
-    heard.
+    later one has ended here. A finished attempt is kept until nobody wants it and its end is
+    stored.
     """
     attempts = {attempt.attempt_id: attempt for attempt in seen}
     live = [attempt for attempt in attempts.values() if not attempt.state.final]

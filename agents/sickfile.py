@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from agents.collectors.accelerators import Sick
+from agents.collectors.accelerators import Sick, means
 from agents.executor.launch import ACCELERATORS_IN_SIGHT
 
 NAME = "sick.json"
@@ -37,9 +37,4 @@ def given(environment: Mapping[str, str], node_dir: Path) -> list[Sick]:
     names = {name.strip() for name in told} - {""}
     if not names:
         return []
-    return [one for one in read(node_dir) if any(_means(name, one) for name in names)]
-
-
-def _means(name: str, one: Sick) -> bool:
-    """By its index, or by the beginning of its id: so the vendors' runtimes read it."""
-    return int(name) == one.index if name.isdecimal() else one.id.startswith(name)
+    return [one for one in read(node_dir) if any(means(name, one) for name in names)]

@@ -83,7 +83,11 @@ class ClockConfig(_Section):
 class KeepConfig(_Section):
     """How long what has ended is kept, in days of the power clock; 36500 at most."""
 
-    jobs_days: Days = Field(default=365.0, description="jobs with their events and attempts")
+    jobs_days: Days = Field(
+        default=365.0,
+        description="jobs with their events and attempts; their working directories go with the "
+        "last job that names them",
+    )
     logs_days: Days = Field(default=30.0, description="what the processes of jobs wrote")
     rounds_days: Days = Field(default=30.0, description="planning rounds")
     events_days: Days = Field(

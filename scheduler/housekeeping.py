@@ -1,7 +1,7 @@
 """What a scheduler does on the side, for as long as it runs."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -10,6 +10,7 @@ from scheduler.config import KeepConfig
 from scheduler.dispatch.leases import Leases
 from scheduler.state.contacts import HAPPENINGS
 from scheduler.store import Store, granted, retention
+from scheduler.store.blobs import UNUSED_MOST
 from scheduler.store.errors import StoreError
 
 log = structlog.get_logger()
@@ -33,6 +34,9 @@ async def tidy(store: Store, keep: KeepConfig, clock: Clock) -> None:
         now = clock.now()
         try:
             jobs = await retention.forget_jobs(database, now - timedelta(days=keep.jobs_days))
+            # Of the clients, which upload, none goes by the power clock.
+            unused_since_at = datetime.now(UTC) - UNUSED_MOST
+            dirs = await retention.forget_working_dirs(database, unused_since_at)
             logs = await retention.forget_logs(database, now - timedelta(days=keep.logs_days))
             rounds = await retention.forget_rounds(database, now - timedelta(days=keep.rounds_days))
             events = await retention.forget_events(
@@ -41,6 +45,13 @@ async def tidy(store: Store, keep: KeepConfig, clock: Clock) -> None:
         except StoreError as error:
             log.error("retention.failed", why=str(error))
         else:
-            told = log.info if jobs or logs or rounds or events else log.debug
-            told("retention.done", jobs=jobs, log_pieces=logs, rounds=rounds, events=events)
+            told = log.info if jobs or dirs or logs or rounds or events else log.debug
+            told(
+                "retention.done",
+                jobs=jobs,
+                working_dirs=dirs,
+                log_pieces=logs,
+                rounds=rounds,
+                events=events,
+            )
         await asyncio.sleep(TIDY_EVERY_S)

@@ -43,6 +43,13 @@ class Sick:
     reason: str
 
 
+def means(name: str, one: Device | Sick) -> bool:
+    """Whether a name in a worker's environment stands for an accelerator: by its index, or by the
+    beginning of its id. So the vendors' runtimes read it; a number is never the beginning of an
+    id, though bare UUIDs begin with digits."""
+    return int(name) == one.index if name.isdecimal() else one.id.startswith(name)
+
+
 @dataclass(frozen=True, slots=True)
 class AcceleratorFacts:
     """Accelerators of this node that jobs may use; ``power_kw`` is the draw of one under load with

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from agents.collectors.accelerators import Device
+from agents.collectors.accelerators import Device, means
 from agents.executor.launch import ACCELERATORS_IN_SIGHT
 from agents.executor.processes import ATTEMPT_VARIABLE, PROC
 
@@ -45,15 +45,10 @@ def _environments(proc: Path) -> Iterator[dict[str, str]]:
 
 
 def ids_of(names: Sequence[str] | set[str], devices: Sequence[Device]) -> list[str]:
-    """Ids of the devices that are meant by an index or by the beginning of an id; a name that fits
-    none is kept as it is."""
+    """Ids of the devices that are meant by names; a name that fits none is kept as it is."""
     found: dict[str, None] = {}
     for name in sorted(names):
-        meant = [
-            device.id
-            for device in devices
-            if (name.isdigit() and device.index == int(name)) or device.id.startswith(name)
-        ]
+        meant = [device.id for device in devices if means(name, device)]
         for device_id in meant or [name]:
             found[device_id] = None
     return list(found)

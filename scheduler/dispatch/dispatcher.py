@@ -47,8 +47,9 @@ class Reachability(Protocol):
     def silent_s(self, cluster: str) -> float: ...
 
 
-def desired(jobs: Iterable[Job], cluster: str) -> list[Job]:
-    """The jobs whose newest attempt should be running on the cluster, the longest assigned first.
+def desired(jobs: Iterable[Job]) -> list[Job]:
+    """Of a cluster's live jobs those whose newest attempt should be running, the longest assigned
+    first.
 
     Those that have not started are named only as far as their specs fit into one message. None
     that was named once is left out later: what stands before it only gets smaller.
@@ -56,9 +57,7 @@ def desired(jobs: Iterable[Job], cluster: str) -> list[Job]:
     wanted = [
         (job, job.attempt)
         for job in jobs
-        if job.state in DESIRED_STATES
-        and job.attempt is not None
-        and job.attempt.cluster == cluster
+        if job.state in DESIRED_STATES and job.attempt is not None
     ]
     wanted.sort(key=lambda pair: (pair[1].assigned_at, pair[1].id))
     named: list[Job] = []
@@ -115,14 +114,17 @@ class Dispatcher:
         The stream must be the cluster's current one: a lease granted on another is not counted.
         """
         assert self._streams.current(stream), f"{stream.cluster}: not the current stream"
-        jobs = desired(self._book.active().values(), stream.cluster)
+        jobs = desired(self._book.live.on(stream.cluster).values())
         self._leases.grant(stream.cluster)
         ids = frozenset(job.attempt.id for job in jobs if job.attempt is not None)
         self._streams.remember(stream.cluster, seq, ids)
         return jobs
 
-    async def observed(self, stream: HeadStream, seen: Sequence[Seen], answers_seq: int) -> None:
-        """Applies a head agent's whole view, then renews its leases.
+    async def observed(
+        self, stream: HeadStream, seq: int, seen: Sequence[Seen], answers_seq: int
+    ) -> None:
+        """Applies a head agent's whole view, then renews its leases. Only once all of it is stored
+        does the agent hear that it may forget the ends it has told of with ``seq``.
 
         Raises:
             LeadershipLostError: this scheduler has no say any more, so it renews nothing.
@@ -134,10 +136,9 @@ class Dispatcher:
         named = self._streams.named(cluster, answers_seq)
         at, speedup = self._clock.now(), self._clock.speedup
         verdicts: list[tuple[Job, Verdict | None]] = []
-        for job in self._book.active().values():
+        for job in self._book.live.on(cluster).values():
             attempt = job.attempt
-            if attempt is None or attempt.cluster != cluster or not job.state.live:
-                continue
+            assert attempt is not None, f"job {job.id} is live without an attempt"
             if attempt.id in listed:
                 self._book.progress.heard(job, attempt.id, listed[attempt.id].tasks)
                 verdicts.append((job, judge(job, listed[attempt.id], at=at, speedup=speedup)))
@@ -146,7 +147,8 @@ class Dispatcher:
             if named is not None and (gone := _gone(job, attempt.id in named, later)):
                 verdicts.append((job, lost(job, gone, at=at, speedup=speedup)))
         try:
-            await self._apply(verdicts, actor=f"agent/{cluster}")
+            if await self._apply(verdicts, actor=f"agent/{cluster}"):
+                stream.stored_seq = seq
         except LeadershipLostError:
             raise
         except StoreError as error:
@@ -157,11 +159,7 @@ class Dispatcher:
     def alive_for_s(self, cluster: str) -> float:
         """How long attempts may still be alive on a cluster that is heard of no more, in seconds
         of real time; 0 when there are none, and for ever when one of them waits for it."""
-        live = [
-            job
-            for job in self._book.active().values()
-            if job.state.live and job.attempt is not None and job.attempt.cluster == cluster
-        ]
+        live = self._book.live.on(cluster).values()
         if any(job.spec.on_unreachable is OnUnreachable.WAIT for job in live):
             return math.inf
         return max(0.0, self._leases.expires_in_s(cluster)) if live else 0.0
@@ -177,13 +175,13 @@ class Dispatcher:
 
     async def check_contact(self) -> None:
         """One look at every cluster that has live attempts."""
-        live = [job for job in self._book.active().values() if job.attempt and job.state.live]
-        clusters = {job.attempt.cluster for job in live if job.attempt}
-        silent = {cluster for cluster in clusters if not self._fleet.reachable(cluster)}
+        live = self._book.live
+        silent = [cluster for cluster in live.clusters() if not self._fleet.reachable(cluster)]
         verdicts = [
             (job, self._silent(job, job.attempt))
-            for job in live
-            if job.attempt and job.attempt.cluster in silent
+            for cluster in silent
+            for job in live.on(cluster).values()
+            if job.attempt
         ]
         await self._apply(verdicts, actor="scheduler")
 
@@ -246,9 +244,9 @@ class Dispatcher:
             return f"{cluster} has only just fallen silent; ask again in a few seconds"
         return None
 
-    async def _apply(self, verdicts: Sequence[tuple[Job, Verdict | None]], *, actor: str) -> None:
+    async def _apply(self, verdicts: Sequence[tuple[Job, Verdict | None]], *, actor: str) -> bool:
         """All in one transaction. What another event has overtaken, a cancel for instance, is
-        left out; the next exchange tells again."""
+        left out; the next exchange tells again. Whether nothing was."""
         changes = [
             Change(
                 job_id=job.id,
@@ -261,9 +259,12 @@ class Dispatcher:
             for job, verdict in verdicts
             if verdict is not None
         ]
+        whole = True
         for change, outcome in zip(changes, await self._book.apply_many(changes), strict=True):
             if isinstance(outcome, Exception):
+                whole = False
                 log.info("observation.overtaken", job=change.job_id, why=str(outcome))
+        return whole
 
 
 def _gone(job: Job, wished: bool, wished_later: bool) -> Reason | None:

@@ -47,7 +47,7 @@ class Drain:
         now_at = self._clock.now()
         changes = [
             _change(job, node_id, draining[node_id])
-            for job in self._book.active().values()
+            for job in self._book.live
             if (node_id := _leaves(job, draining, now_at)) is not None
         ]
         outcomes = await self._book.apply_many(changes)

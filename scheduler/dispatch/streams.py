@@ -9,6 +9,9 @@ REMEMBERED = 256
 class HeadStream(Protocol):
     """One head agent's stream, as the dispatcher needs it."""
 
+    # The newest of its observations that was stored.
+    stored_seq: int
+
     @property
     def cluster(self) -> str: ...
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from scheduler import yamlfile
 from scheduler.config import ConfigError
 from scheduler.policyfile.sections import (
     ClusterSection,
@@ -34,11 +34,11 @@ def load(path: Path) -> PolicyFile:
         ConfigError: no such file, not YAML, or a key that is unknown or out of range.
     """
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        told = yamlfile.parsed(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         why = error.strerror or str(error)
         raise ConfigError(f"{path}: cannot be read ({why}); is the path right?") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path}: is not YAML: {error}") from error
     if not isinstance(told, dict):
         raise ConfigError(f"{path}: holds {told!r}; it takes keys: {', '.join(_keys(PolicyFile))}")

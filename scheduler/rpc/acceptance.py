@@ -100,7 +100,7 @@ class Acceptance:
             text = "an interruptible job needs one; the scheduler has no checkpoint_uri of its own"
             found.append(Violation("checkpoint_uri", text))
         sha256 = spec.working_dir_sha256
-        if sha256 and await self._store.blobs.size_bytes(sha256) is None:
+        if sha256 and not await self._store.blobs.claim(sha256):
             text = f"no working directory {sha256[:80]} is stored; upload it first"
             found.append(Violation("working_dir_sha256", text))
         return found

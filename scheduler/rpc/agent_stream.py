@@ -23,6 +23,7 @@ class AgentStream:
 
     identity: Identity
     received_seq: int = 0
+    stored_seq: int = 0
     _sent_seq: int = 0
     _queue: deque[node_pb2.ConnectResponse] = field(default_factory=deque)
     _wished: bool = False

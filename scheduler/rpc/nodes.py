@@ -137,6 +137,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
             # Without the right to lead, what runs is left its lease, but no more of it.
             lease_answers_seq=stream.received_seq if self._store.database.leads() else 0,
             lease_ttl_s=self._config.lease_ttl_s,
+            stored_seq=stream.stored_seq,
         )
 
     async def _accept(
@@ -227,7 +228,7 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
                 case "report":
                     await self._report(stream, message)
                 case "observed":
-                    await self._observed(stream, message.observed)
+                    await self._observed(stream, message.observed, message.seq)
                 case "log":
                     await self._log(stream, message.log)
                 case "working_dir_request":
@@ -286,12 +287,14 @@ class NodeServicer(node_pb2_grpc.NodeServiceServicer):
             self._generation = self._fleet.generation
             self._changed("fleet changed")
 
-    async def _observed(self, stream: AgentStream, observed: node_pb2.ObservedState) -> None:
+    async def _observed(
+        self, stream: AgentStream, observed: node_pb2.ObservedState, seq: int
+    ) -> None:
         if not stream.identity.head:
             raise GarbledError("observed: only a cluster's head agent reports attempts")
         seen = [convert_nodes.seen(attempt) for attempt in observed.attempts]
         self._fleet.report_serving(stream.identity.node_id, observed.not_serving[:TROUBLE_MOST])
-        await self._dispatcher.observed(stream, seen, observed.answers_desired_seq)
+        await self._dispatcher.observed(stream, seq, seen, observed.answers_desired_seq)
         self._tell_changes()
 
     async def _log(self, stream: AgentStream, chunk: node_pb2.LogChunk) -> None:

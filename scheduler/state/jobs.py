@@ -16,6 +16,7 @@ from scheduler.domain.round import PlacementRecord
 from scheduler.domain.transitions import Effect, Event, IllegalTransitionError, Step, advance
 from scheduler.state.feed import Feed
 from scheduler.state.ids import JobIds, array_id, is_array_id
+from scheduler.state.live import LiveJobs
 from scheduler.state.progress import ArrayProgress
 from scheduler.store.errors import StaleVersionError
 from scheduler.store.jobs import StepRecord
@@ -94,6 +95,7 @@ class JobBook:
         self._clock = clock
         self._ids = JobIds(clock)
         self._active: dict[str, Job] = {}
+        self._live = LiveJobs()
         self._ahead: dict[str, Job] = {}
         self._listeners: list[Callable[[Step], None]] = []
         self.feed = Feed()
@@ -103,6 +105,7 @@ class JobBook:
     async def load(self) -> None:
         """Reads all jobs that are not final; once, at start."""
         self._active = {job.id: job for job in await self._store.jobs.active()}
+        self._live = LiveJobs(self._active.values())
         self._ids = JobIds(self._clock, await self._store.jobs.newest_id())
 
     def on_step(self, listener: Callable[[Step], None]) -> None:
@@ -112,6 +115,11 @@ class JobBook:
     def active(self) -> Mapping[str, Job]:
         """All jobs that are not final, by id: a live view."""
         return MappingProxyType(self._active)
+
+    @property
+    def live(self) -> LiveJobs:
+        """Those of them that have an attempt somewhere, by its cluster."""
+        return self._live
 
     async def get(self, job_id: str) -> Job:
         """Any job.
@@ -325,6 +333,7 @@ class JobBook:
             self._active.pop(step.job.id, None)
         else:
             self._active[step.job.id] = step.job
+        self._live.follow(step.job)
         self.feed.publish(step.job, step.event)
         for listener in self._listeners:
             try:

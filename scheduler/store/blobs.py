@@ -4,6 +4,7 @@ import hashlib
 import uuid
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -14,9 +15,13 @@ from scheduler.store.tables import BLOB_CHUNKS, BLOBS
 
 SIZE_MOST_BYTES = 64 * 1024 * 1024
 CHUNK_MOST_BYTES = 1024 * 1024
+# One that no job names is kept for so long after it was uploaded or claimed: its job is on the way.
+UNUSED_MOST = timedelta(days=1)
+# A claim so young need not be written again, for each of many submissions.
+_CLAIMED_FOR = timedelta(hours=1)
 _AGAIN = "pack the directory anew, in case it changed meanwhile, and announce what is sent"
 
-Row = dict[str, str | int]
+Row = dict[str, str | int | datetime]
 
 
 class BlobStore:
@@ -35,6 +40,23 @@ class BlobStore:
         """Size of a content; None where it is not stored."""
         query = sa.select(BLOBS.c.size_bytes).where(BLOBS.c.sha256 == sha256)
         return await self._database.read(lambda c: c.scalar(query))
+
+    async def claim(self, sha256: str) -> bool:
+        """Whether a content is stored. If it is, it stays for most of a day at least, within which
+        a job should name it.
+
+        Raises:
+            StoreError: the database could not.
+        """
+        content = BLOBS.c.sha256 == sha256
+        query = sa.select(BLOBS.c.used_at).where(content)
+        used_at = await self._database.read(lambda c: c.scalar(query))
+        now_at = datetime.now(UTC)
+        if used_at is None or used_at > now_at - _CLAIMED_FOR:
+            return used_at is not None
+        update = sa.update(BLOBS).where(content).values(used_at=now_at)
+        # It may have been forgotten since it was looked for.
+        return bool(await self._database.write(lambda c: c.execute(update).rowcount))
 
     async def put(self, sha256: str, size_bytes: int, chunks: AsyncIterable[bytes]) -> bool:
         """Stores a content; visible to others only when it is whole and its hash is right.
@@ -55,12 +77,17 @@ class BlobStore:
                 f"{size_bytes} is over the limit of {SIZE_MOST_BYTES} (64 MiB); "
                 "leave large data out of the working directory and name it under data",
             )
-        if await self.size_bytes(sha256) is not None:
+        if await self.claim(sha256):
             return True
         upload_id = uuid.uuid4().hex
         try:
             await self._receive(upload_id, sha256, size_bytes, chunks)
-            row: Row = {"sha256": sha256, "size_bytes": size_bytes, "upload_id": upload_id}
+            row: Row = {
+                "sha256": sha256,
+                "size_bytes": size_bytes,
+                "upload_id": upload_id,
+                "used_at": datetime.now(UTC),
+            }
             existed = await self._database.write(lambda c: _finish(c, row))
         except BaseException:
             await self._drop(upload_id)

@@ -1,18 +1,15 @@
-"""Forgets what ended long ago: jobs with all that was kept of them, output, rounds, and what
-happened to the fleet."""
+"""Forgets what ended long ago: jobs with all that was kept of them, working directories, output,
+rounds, and what happened to the fleet."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-import structlog
 from sqlalchemy import Connection
 
 from scheduler.domain.job import FINAL_STATES
-from scheduler.store.codec import SPEC
 from scheduler.store.database import Database
-from scheduler.store.errors import StoreError
 from scheduler.store.tables import (
     ATTEMPT_ENERGY,
     ATTEMPTS,
@@ -27,10 +24,9 @@ from scheduler.store.tables import (
     ROUNDS,
 )
 
-log = structlog.get_logger()
-
 # Of one transaction: others write between two of them.
 JOBS_MOST = 50
+DIRS_MOST = 10
 PIECES_MOST = 200
 ROUNDS_MOST = 1000
 EVENTS_MOST = 1000
@@ -40,14 +36,17 @@ Work = Callable[[Connection], int]
 
 
 async def forget_jobs(database: Database, before_at: datetime) -> int:
-    """Removes jobs that ended before a time; returns how many.
-
-    A working directory goes with the last job that names it, an array when all its chunks have
-    ended before that time.
-    """
+    """Removes jobs that ended before a time, an array once all its chunks have. How many."""
     # Read once, apart from the writes: a chunk that has ended does not begin again.
     kept = await database.read(lambda c: _kept_arrays(c, before_at))
     return await _repeatedly(database, lambda c: _forget_jobs(c, before_at, kept))
+
+
+async def forget_working_dirs(database: Database, before_at: datetime) -> int:
+    """Removes working directories that no job names any more, or ever did; returns how many. Those
+    that were claimed since a time, in real time, stay: a submission may be under way.
+    """
+    return await _repeatedly(database, lambda c: _forget_working_dirs(c, before_at))
 
 
 async def forget_logs(database: Database, before_at: datetime) -> int:
@@ -118,11 +117,10 @@ def _over(before_at: datetime) -> sa.ColumnElement[bool]:
 
 
 def _forget_jobs(connection: Connection, before_at: datetime, kept: Sequence[str]) -> int:
-    query = sa.select(JOBS.c.id, JOBS.c.spec).where(
+    query = sa.select(JOBS.c.id).where(
         _over(before_at), sa.or_(JOBS.c.array_id.is_(None), JOBS.c.array_id.not_in(kept))
     )
-    found = connection.execute(query.order_by(JOBS.c.id).limit(JOBS_MOST)).all()
-    ids = [row.id for row in found]
+    ids = list(connection.scalars(query.order_by(JOBS.c.id).limit(JOBS_MOST)))
     if not ids:
         return 0
     attempts = list(connection.scalars(sa.select(ATTEMPTS.c.id).where(ATTEMPTS.c.job_id.in_(ids))))
@@ -131,26 +129,16 @@ def _forget_jobs(connection: Connection, before_at: datetime, kept: Sequence[str
     for table in (EXPLANATIONS, EVENTS, ATTEMPTS):
         connection.execute(sa.delete(table).where(table.c.job_id.in_(ids)))
     connection.execute(sa.delete(JOBS).where(JOBS.c.id.in_(ids)))
-    for sha256 in {_working_dir(row.spec) for row in found} - {None}:
-        _forget_working_dir(connection, str(sha256))
     return len(ids)
 
 
-def _working_dir(spec: str) -> str | None:
-    """None where a damaged spec does not tell: what it named is then kept."""
-    try:
-        return SPEC.decode(spec).working_dir_sha256
-    except StoreError as error:
-        log.warning("retention.damaged_spec", why=str(error))
-        return None
-
-
-def _forget_working_dir(connection: Connection, sha256: str) -> None:
-    """Removes a content that no job names any more."""
-    named = sa.select(JOBS.c.id).where(JOBS.c.spec.contains(f'"{sha256}"')).limit(1)
-    if connection.scalar(named) is not None:
-        return
-    blob = BLOBS.c.sha256 == sha256
-    uploads = sa.select(BLOBS.c.upload_id).where(blob)
+def _forget_working_dirs(connection: Connection, before_at: datetime) -> int:
+    named = sa.exists().where(JOBS.c.working_dir_sha256 == BLOBS.c.sha256)
+    unused = sa.select(BLOBS.c.sha256, BLOBS.c.upload_id).where(
+        BLOBS.c.used_at < before_at, sa.not_(named)
+    )
+    found = connection.execute(unused.limit(DIRS_MOST)).all()
+    uploads, contents = [row.upload_id for row in found], [row.sha256 for row in found]
     connection.execute(sa.delete(BLOB_CHUNKS).where(BLOB_CHUNKS.c.upload_id.in_(uploads)))
-    connection.execute(sa.delete(BLOBS).where(blob))
+    connection.execute(sa.delete(BLOBS).where(BLOBS.c.sha256.in_(contents)))
+    return len(found)

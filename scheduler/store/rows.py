@@ -67,6 +67,7 @@ def of_job(value: Job) -> Values:
         "cluster": value.attempt.cluster if value.attempt else None,
         "spec": SPEC.encode(value.spec),
         "array_id": value.array_id,
+        "working_dir_sha256": value.spec.working_dir_sha256,
     }
 
 

@@ -52,7 +52,8 @@ def _one_of(column: str, kind: type[StrEnum]) -> CheckConstraint:
 
 
 class JobRow(SQLModel, table=True):
-    """One job; ``cluster`` is that of its newest attempt, kept here for filtering."""
+    """One job; ``cluster`` is that of its newest attempt, kept here for filtering, as
+    ``working_dir_sha256`` is from its spec."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -61,6 +62,12 @@ class JobRow(SQLModel, table=True):
         Index("jobs_by_state", "state", "id"),
         Index("jobs_by_tenant", "tenant", "id"),
         Index("jobs_by_array", "array_id", "id"),
+        Index(
+            "jobs_by_working_dir",
+            "working_dir_sha256",
+            sqlite_where=text("working_dir_sha256 IS NOT NULL"),
+            postgresql_where=text("working_dir_sha256 IS NOT NULL"),
+        ),
     )
     id: str = Field(primary_key=True)
     tenant: str
@@ -77,6 +84,7 @@ class JobRow(SQLModel, table=True):
     cluster: str | None
     spec: str
     array_id: str | None
+    working_dir_sha256: str | None
 
 
 class AttemptRow(SQLModel, table=True):
@@ -208,12 +216,14 @@ class ExplanationRow(SQLModel, table=True):
 
 
 class BlobRow(SQLModel, table=True):
-    """One complete content; its bytes are the chunks of the upload that brought it."""
+    """One complete content; its bytes are the chunks of the upload that brought it. ``used_at``, in
+    real time, is about when it was last uploaded or named in a submission."""
 
     __tablename__ = "blobs"
     sha256: str = Field(primary_key=True)
     size_bytes: int
     upload_id: str
+    used_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class BlobChunkRow(SQLModel, table=True):

@@ -30,6 +30,8 @@ class Head:
     desk: "Desk"
     cluster: str = "qingyang"
     seq: int = 0
+    stored_seq: int = 0
+    told_seq: int = 0
     wishes: list[list[str]] = field(default_factory=list)
 
     def wish_changed(self) -> None:
@@ -100,7 +102,8 @@ class Desk:
 
     async def see(self, *seen: Seen, answers: int | None = None) -> None:
         seq = self.head.seq if answers is None else answers
-        await self.dispatcher.observed(self.head, seen, seq)
+        self.head.told_seq += 1
+        await self.dispatcher.observed(self.head, self.head.told_seq, seen, seq)
 
     async def state(self, job: Job) -> JobState:
         return (await self.book.get(job.id)).state

@@ -65,9 +65,10 @@ class Stream:
     def desire(
         self, *attempts: node_pb2.DesiredAttempt, ttl_s: float = 30.0, seq: int | None = None
     ) -> None:
-        """Sends a desired state that answers the newest message."""
+        """Sends a desired state that answers the newest message, with all that came stored."""
+        newest = self.received[-1].seq
         desired = node_pb2.DesiredState(
-            attempts=attempts, lease_answers_seq=self.received[-1].seq, lease_ttl_s=ttl_s
+            attempts=attempts, lease_answers_seq=newest, lease_ttl_s=ttl_s, stored_seq=newest
         )
         self.send(desired=desired, seq=seq)
 

@@ -101,7 +101,7 @@ async def test_round_trip_to_a_delayed_gateway(tmp_path: Path, delay_ms: float) 
     assert rtt[0].p50_ms <= rtt[0].p95_ms <= rtt[0].p99_ms
 
 
-async def test_attempts_start_stop_and_are_forgotten_once_heard(tmp_path: Path) -> None:
+async def test_attempts_start_stop_and_are_forgotten_once_stored(tmp_path: Path) -> None:
     executor, scheduler = MemoryExecutor(), FakeScheduler()
     async with connected(tmp_path, scheduler, executor) as stream:
         stream.desire(attempt("j1-1"), attempt("j2-1"))

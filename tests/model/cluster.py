@@ -289,13 +289,13 @@ def left(c: Cluster) -> Cluster:
     )
 
 
-def heard(c: Cluster) -> tuple[Cluster, Hello | Told]:
+def heard(c: Cluster, *, stored: bool = True) -> tuple[Cluster, Hello | Told]:
     """The cluster after the oldest upward message has arrived, and that message."""
     message, rest = c.upward[0], c._replace(upward=c.upward[1:])
     if isinstance(message, Hello):
         return rest._replace(heard=Heard(message.age_s, frozenset()), due=True), message
     assert c.heard is not None, "what is on no stream is not on its way"
-    ends = frozenset(number for number, look in message.view if look.state.final)
+    ends = frozenset(number for number, look in message.view if stored and look.state.final)
     return rest._replace(heard=Heard(message.age_s, c.heard.ends | ends), due=True), message
 
 
@@ -321,6 +321,11 @@ def restarted(c: Cluster) -> Cluster:
     """The scheduler has died and started: the last grant may have been the moment before, and a
     wish of its predecessor may still arrive."""
     return c._replace(heard=None, due=False, upward=(), granted_s=0)
+
+
+def forgotten(c: Cluster) -> int:
+    """The newest attempt that has ended here, if its agent knows no more how; else -1."""
+    return -1 if any(slot.number == c.ended for slot in c.slots) else c.ended
 
 
 def alive(c: Cluster) -> frozenset[int]:

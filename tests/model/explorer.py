@@ -92,6 +92,7 @@ class Explorer:
         self._restarted = cache(lambda number: self._made(clusters.restarted, number))
         self._due = cache(lambda number: self._made(_due, number))
         self._processes = cache(lambda number: clusters.alive(self._clusters[number]))
+        self._forgotten = cache(lambda number: clusters.forgotten(self._clusters[number]))
         self._allowed = cache(self._allowed_of)
         self._left = cache(lambda number: self._made(clusters.left, number))
         self._live_at = cache(self._live_at_of)
@@ -133,7 +134,9 @@ class Explorer:
                     yield action, _spent(_with(s, at, number), action.kind)
             if s.up:
                 for action, number, moved in self._talk(s.job, s[1 + at], at):
-                    yield action, self._after(_with(s, at, number), moved)
+                    if action.kind is not Kind.FAULT or s.faults:
+                        after = self._after(_with(s, at, number), moved)
+                        yield action, _spent(after, action.kind)
         if s.up:
             yield from self._decided(s)
         else:
@@ -151,15 +154,20 @@ class Explorer:
         found: list[tuple[Action, int, Moved | None]] = []
         c = self._clusters[number]
 
-        def add(what: str, after: Cluster, moved: Moved | None = None) -> None:
+        def add(
+            what: str, after: Cluster, moved: Moved | None = None, kind: Kind = Kind.COURSE
+        ) -> None:
             told = f"{CLUSTERS[at]}: {what}" + (f" ({moved.event})" if moved else "")
-            found.append((Action(Kind.COURSE, told), self._number(after), moved))
+            found.append((Action(kind, told), self._number(after), moved))
 
         if c.upward:
             after, message = clusters.heard(c)
             if isinstance(message, Told):
                 moved = self._rules.observed(job, at, message.view, message.answers)
                 add("a view arrives", after, moved)
+                if moved is not None:
+                    refused, _ = clusters.heard(c, stored=False)
+                    add("a view arrives and is not stored", refused, None, Kind.FAULT)
             else:
                 add("a stream opens", after)
         wished = clusters.wished(c, *self._rules.wish(job, at), self._bounds.messages)
@@ -261,6 +269,11 @@ class Explorer:
 
     def wrong(self, s: State) -> str | None:
         """Which promise a state breaks."""
+        at = self._live_at(s.job)
+        if at >= 0 and self._forgotten(s[1 + at]) == len(self._rules.jobs[s.job].attempts):
+            newest = self._rules.jobs[s.job].attempt
+            assert newest is not None
+            return f"{newest.id} is forgotten before its end is stored"
         alive = self._processes(s.first) | self._processes(s.second)
         if not alive:
             return None
@@ -350,8 +363,8 @@ class Graph:
 def explore(
     bounds: Bounds, parts: Parts | None = None, say: Callable[[str], None] | None = None
 ) -> Found:
-    """Looks at every state within the bounds: no process is alive that should not be, and as soon
-    as nothing goes wrong any more the job can end.
+    """Looks at every state within the bounds: no process is alive that should not be, no end is
+    forgotten that is not stored, and as soon as nothing goes wrong any more the job can end.
 
     Args:
         parts: the product's, or broken ones.

@@ -28,6 +28,7 @@ from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.domain.transitions import TRANSITIONS, Effect, Event, advance
 from scheduler.planner.plan import Placement
 from scheduler.planning.values import next_attempt
+from scheduler.state.live import LiveJobs
 
 AT = datetime(2026, 6, 18, tzinfo=UTC)
 JOB_ID = "job"
@@ -194,7 +195,7 @@ class Rules:
 
     def _wish(self, number: int, at: int) -> tuple[int, bool]:
         """The attempt that a cluster should run, 0 for none, and whether it may start there."""
-        for job in desired([self.jobs[number]], CLUSTERS[at]):
+        for job in desired(LiveJobs([self.jobs[number]]).on(CLUSTERS[at]).values()):
             return len(job.attempts), may_start(job)
         return 0, False
 

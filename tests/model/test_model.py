@@ -43,6 +43,12 @@ def without_stops(*arguments: Any) -> list[Action]:
     return [action for action in reconcile(*arguments) if not isinstance(action, Stop)]
 
 
+def forgetful(wanted: Any, seen: Any, lease: Any, confirmed: Any, ended: Any) -> list[Action]:
+    """Drops an end as soon as nobody wants its attempt."""
+    seen = list(seen)
+    return reconcile(wanted, seen, lease, {one.attempt_id for one in seen}, ended)
+
+
 def expired_at_once(leases: Leases, cluster: str) -> float:
     """Takes every silent cluster for dead."""
     return -1.0
@@ -64,8 +70,9 @@ def gone_before_it_came(job: Job, wished: bool, wished_later: bool) -> Reason | 
         ),
         (Parts(expires_in_s=expired_at_once), Bounds(faults=0, wishes=0, drifts_s=0), "alive"),
         (Parts(gone=gone_before_it_came), Bounds(attempts=1, faults=0), "alive"),
+        (Parts(reconcile=forgetful), Bounds(attempts=1, faults=0, drifts_s=0), "is forgotten"),
     ],
-    ids=["renewed on arrival", "without stops", "expired at once", "gone before it came"],
+    ids=["renewed on arrival", "without stops", "expired at once", "gone too soon", "forgetful"],
 )
 def test_a_planted_bug_is_found(parts: Parts, bounds: Bounds, told: str) -> None:
     found = explore(bounds, parts)

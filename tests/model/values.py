@@ -59,7 +59,7 @@ class Told(NamedTuple):
 
 class Desired(NamedTuple):
     """A ``DesiredState``; ``age_s`` and ``ends`` are of the message it answers: when that was
-    sent, and which ends the scheduler had been told of with it."""
+    sent, and which ends the scheduler had stored with it."""
 
     age_s: int
     answers: Answers

@@ -216,6 +216,7 @@ def sayings() -> st.SearchStrategy[bytes]:
         node_pb2.DesiredState,
         attempts=st.lists(attempt, max_size=2),
         lease_answers_seq=st.integers(0, 2**64 - 1),
+        stored_seq=st.none() | st.integers(0, 2**64 - 1),
         lease_ttl_s=wild,
     )
     duty = st.builds(

@@ -48,6 +48,13 @@ def on_commit(job: Job, lives: Iterable[Life], forced: Set[str]) -> list[str]:
     return found
 
 
+def on_forget(attempt_id: str, job: Job) -> list[str]:
+    """An agent drops what it knows of an attempt: how that ended is stored by then."""
+    if any(attempt.id == attempt_id and attempt.state.final for attempt in job.attempts):
+        return []
+    return [f"{attempt_id} is forgotten though its end is not stored: its job is {job.state}"]
+
+
 def at_the_end(acknowledged: Mapping[str, str], disk: Disk, lives: list[Life]) -> list[str]:
     """Faults are over: what was acknowledged has ended, once, on a legal way."""
     found = []

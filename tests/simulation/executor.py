@@ -122,6 +122,7 @@ class SimulatedExecutor:
         record = self._site.records.get(attempt_id)
         if record is not None and record.state.final and self._process.alive:
             del self._site.records[attempt_id]
+            self._site.forgotten(attempt_id)
             self._process.later(self._chance.uniform(*ORDER_S), self._site.forget, attempt_id)
 
     async def close(self) -> None:

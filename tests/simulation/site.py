@@ -98,7 +98,8 @@ class MemoryFile:
 
 @dataclass
 class Site:
-    """One cluster. ``born`` is told of every process as it starts."""
+    """One cluster. ``born`` is told of every process as it starts, ``forgotten`` of every attempt
+    of which the head node's disk keeps nothing any more."""
 
     name: str
     loop: asyncio.AbstractEventLoop
@@ -106,6 +107,7 @@ class Site:
     chance: random.Random
     work: Callable[[str], Work]
     born: Callable[[Life], None]
+    forgotten: Callable[[str], None]
     records: dict[str, Record] = field(default_factory=dict)
     lease_file: MemoryFile = field(default_factory=MemoryFile)
     gangs: dict[str, Gang] = field(default_factory=dict)

@@ -8,6 +8,7 @@ import pytest
 
 import agents.attempts
 import agents.lease
+from agents.attempts import Attempts
 from agents.lease import Lease, renewed
 from agents.reconcile import Action, Stop, reconcile
 from scheduler.dispatch.leases import Leases
@@ -17,8 +18,10 @@ from scheduler.store.jobs import StepRecord
 from tests.simulation import faults
 from tests.simulation.disk import Disk
 from tests.simulation.world import simulate
+from westward.v1 import node_pb2
 
 SEEDS = 300
+confirmed = Attempts._confirm
 
 
 def renewed_on_arrival(lease: Lease | None, *, sent_at_s: float, ttl_s: float) -> Lease:
@@ -38,6 +41,12 @@ def saved_twice(disk: Disk, records: Sequence[StepRecord]) -> list[Step | StaleV
         if record.step.job.state.final:
             disk.commit(record.step)
     return [record.step for record in records]
+
+
+def confirmed_as_heard(attempts: Attempts, session: Any, desired: node_pb2.DesiredState) -> None:
+    """Takes an end that has arrived for one that is stored."""
+    desired.stored_seq = desired.lease_answers_seq
+    confirmed(attempts, session, desired)
 
 
 def expired_at_once(leases: Leases, cluster: str) -> float:
@@ -63,6 +72,7 @@ def first_objection(owner: Any, name: str, bug: Callable[..., Any]) -> str | Non
         (agents.attempts, "reconcile", without_stops, "still CANCELLING"),
         (Disk, "save", saved_twice, "out of"),
         (Leases, "expires_in_s", expired_at_once, "alive"),
+        (Attempts, "_confirm", confirmed_as_heard, "its end is not stored"),
     ],
 )
 def test_a_planted_bug_is_caught(owner: Any, name: str, bug: Callable[..., Any], told: str) -> None:

@@ -72,7 +72,15 @@ class World:
         self.disk = Disk(self._stored)
         self.ways = {name: Way(self.loop, self.chance) for name in CLUSTERS}
         self.sites = {
-            name: Site(name, self.loop, self._clock(), self.chance, self.work, self._born)
+            name: Site(
+                name,
+                self.loop,
+                self._clock(),
+                self.chance,
+                self.work,
+                self._born,
+                self._forgotten,
+            )
             for name in CLUSTERS
         }
         self.scheduler: Scheduler | None = None
@@ -107,6 +115,9 @@ class World:
     def _born(self, life: Life) -> None:
         job = self.disk.jobs[life.job_id]
         self.told(checks.on_birth(life, self.lives(), job, self.forced()))
+
+    def _forgotten(self, attempt_id: str) -> None:
+        self.told(checks.on_forget(attempt_id, self.disk.jobs[job_of(attempt_id)]))
 
     def work(self, attempt_id: str) -> Work:
         """What an attempt will do, drawn once."""

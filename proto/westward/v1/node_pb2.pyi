@@ -751,11 +751,18 @@ class DesiredState(_message.Message):
     ATTEMPTS_FIELD_NUMBER: _builtins.int
     LEASE_ANSWERS_SEQ_FIELD_NUMBER: _builtins.int
     LEASE_TTL_S_FIELD_NUMBER: _builtins.int
+    STORED_SEQ_FIELD_NUMBER: _builtins.int
     lease_answers_seq: _builtins.int
     """Leases are counted from the moment the agent sent the message with this seq, on the agent's
     own monotonic clock; the scheduler counts from a later moment, so the agent's ends first.
     """
     lease_ttl_s: _builtins.float
+    stored_seq: _builtins.int
+    """seq of the newest ObservedState of this stream that was stored with all that it means; 0 before
+    any. Ends that were told by then, and only those, need no more telling: what has merely
+    arrived is lost with the scheduler that heard it. Unset by schedulers that do not know it; of
+    them lease_answers_seq is the most that can be had.
+    """
     @_builtins.property
     def attempts(self) -> _containers.RepeatedCompositeFieldContainer[Global___DesiredAttempt]: ...
     def __init__(
@@ -764,12 +771,15 @@ class DesiredState(_message.Message):
         attempts: _abc.Iterable[Global___DesiredAttempt] | None = ...,
         lease_answers_seq: _builtins.int = ...,
         lease_ttl_s: _builtins.float = ...,
+        stored_seq: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stored_seq", b"_stored_seq", "stored_seq", b"stored_seq"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "lease_answers_seq", b"lease_answers_seq", "lease_ttl_s", b"lease_ttl_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stored_seq", b"_stored_seq", "attempts", b"attempts", "lease_answers_seq", b"lease_answers_seq", "lease_ttl_s", b"lease_ttl_s", "stored_seq", b"stored_seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__stored_seq: _TypeAlias = _typing.Literal["stored_seq"]  # noqa: Y015
+    _WhichOneofArgType__stored_seq: _TypeAlias = _typing.Literal["_stored_seq", b"_stored_seq"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stored_seq) -> _WhichOneofReturnType__stored_seq | None: ...
 
 Global___DesiredState: _TypeAlias = DesiredState  # noqa: Y015
 
@@ -830,7 +840,7 @@ Global___DesiredAttempt: _TypeAlias = DesiredAttempt  # noqa: Y015
 @_typing.final
 class ObservedState(_message.Message):
     """All attempts the executor knows: those it starts, runs or stops, and the finished ones that the
-    desired state still names. An attempt that is not listed here has no process left.
+    desired state still names or of which no stored_seq has said that their end is stored. An attempt that is not listed here has no process left.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

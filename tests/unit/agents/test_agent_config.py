@@ -2,6 +2,7 @@
 
 import os
 import time
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,12 @@ def test_the_environment_overrides_the_file(
         ("example:7443", "example", "scheduler.address = 'scheduler.example'"),
         ("file: green.csv", "{file: g.csv, time_zone: Mars}", None),
         ("cluster:", "cluster: [", "not YAML"),
+        ("pue: 1.15", "pue: 0b_", "agent.yaml: not YAML: invalid literal for int"),
+        (
+            "{table: tou.csv,",
+            "{holidays: [2026-10-01, 2026-02-30], table: tou.csv,",
+            "head.price.holidays.1 = '2026-02-30': Input should be a valid date",
+        ),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, told: str | None) -> None:
@@ -102,6 +109,13 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, told: str | None
         load(written(tmp_path, text))
     assert told in str(caught.value)
     assert "agent.yaml" in str(caught.value)
+
+
+def test_days_are_read_as_days(tmp_path: Path) -> None:
+    dated = GOOD.replace("{table:", "{holidays: [2026-10-01, '2026-10-02'], table:")
+    head = load(written(tmp_path, dated)).head
+    assert head is not None
+    assert head.price.holidays == (date(2026, 10, 1), date(2026, 10, 2))
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "just words\n"])

@@ -20,9 +20,10 @@ from agents.collectors.meter import KEEP_EVERY_S, REMEMBERED_S, Meter
 from agents.collectors.notices import tell
 from agents.collectors.nvidia import Nvml
 from agents.collectors.sight import ids_of, in_sight
-from agents.collectors.tools import VendorTool
+from agents.collectors.tools import VendorTool, parse_cnmon
 from agents.config import Accelerators
 
+OUTPUTS = Path(__file__).parent / "outputs"
 HOUR_S = 3600.0
 # Of a step of training, and of the checkpoint that is written after so many.
 STEP_S, CHECKPOINT_EVERY_S, CHECKPOINT_S = 7.3, 600.0, 45.0
@@ -229,6 +230,14 @@ def test_accelerators_are_meant_by_index_or_id() -> None:
     assert ids_of({"1", "GPU-aa"}, devices) == ["GPU-ab", "GPU-aa"]
     assert ids_of({"MIG-y"}, devices) == ["MIG-y"]
     assert ids_of({"7"}, devices) == ["7"]
+
+
+def test_an_index_means_no_id_that_begins_with_its_digits() -> None:
+    """Cambricon's ids are bare UUIDs: of one device two holders would each be charged."""
+    devices = parse_cnmon((OUTPUTS / "cnmon-info.txt").read_text())
+    ids = ["11223344-5566-0000-0000-000000000000", "11223344-5566-0000-0000-000000000001"]
+    assert [ids_of({name}, devices) for name in ("0", "1")] == [ids[:1], ids[1:]]
+    assert ids_of({ids[1]}, devices) == ids[1:]
 
 
 def test_an_attempt_is_told_in_what_it_prints(tmp_path: Path) -> None:

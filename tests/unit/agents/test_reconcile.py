@@ -54,7 +54,7 @@ def test_an_older_epoch_neither_starts_nor_stops_a_newer_one() -> None:
     assert reconcile([Wanted("a-1", 1)], [], LeaseState.HELD, ended={"a": 1}) == []
 
 
-def test_an_end_is_kept_until_it_was_heard_and_nobody_wants_the_attempt() -> None:
+def test_an_end_is_kept_until_it_is_stored_and_nobody_wants_the_attempt() -> None:
     seen = [Seen("a-1", 1, SUCCEEDED)]
     assert reconcile([Wanted("a-1", 1)], seen, LeaseState.HELD, {"a-1"}) == []
     assert reconcile([], seen, LeaseState.HELD) == []

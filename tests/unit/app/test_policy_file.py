@@ -101,6 +101,11 @@ def test_the_example_says_one_of_everything() -> None:
         ),
         ("- a\n- b", "holds ['a', 'b']; it takes keys: weights, forecast_quantile"),
         ("weights: [", "is not YAML"),
+        (
+            "maintenance: [{cluster: a, why: x, from: 2026-02-30T10:00:00Z, to: 2026-03-01}]",
+            "maintenance.0.from = '2026-02-30T10:00:00Z': ",
+        ),
+        ("weights: {moving_yuan: 0b_}", "is not YAML: invalid literal"),
     ],
 )
 def test_a_complaint_names_key_value_and_fix(tmp_path: Path, text: str, told: str) -> None:

@@ -1,6 +1,6 @@
 """What the dispatcher wishes for, and what it makes of what agents see."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from scheduler.dispatch import dispatcher
 from scheduler.dispatch.dispatcher import may_start
 from scheduler.dispatch.verdict import Seen
 from scheduler.domain.arrays import Progress, TaskCounts
-from scheduler.domain.job import ArraySpec, AttemptState, JobState
+from scheduler.domain.job import ArraySpec, AttemptState, Job, JobState
 from scheduler.domain.reason import ReasonCode
-from scheduler.store.errors import StoreError
+from scheduler.domain.transitions import Event
+from scheduler.state.jobs import Change, JobBook, Refusal
+from scheduler.store.errors import StaleVersionError, StoreError
 from tests.fakes.desk import SPEC, Desk, Head, running, sitting
 
 
@@ -78,6 +80,25 @@ async def test_a_chunk_that_is_lost_keeps_the_tasks_it_has_told_of(desk: Desk) -
     assert desk.book.progress.of(after) is None
 
 
+async def test_an_exchange_looks_at_no_job_that_waits(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There may be 100,000 of them, and every head agent's exchange would pay for that."""
+    job = await desk.assigned()
+    await desk.book.submit(SPEC)
+
+    def never(_: JobBook) -> Mapping[str, Job]:
+        raise AssertionError("all jobs were asked for")
+
+    monkeypatch.setattr(JobBook, "active", never)
+    await desk.see(running(job))
+    assert await desk.state(job) is JobState.RUNNING
+    assert desk.dispatcher.alive_for_s("qingyang") > 0
+    desk.reach.up = False
+    await desk.dispatcher.check_contact()
+    assert await desk.state(job) is JobState.UNREACHABLE
+
+
 async def test_nothing_starts_elsewhere_before_the_lease_has_expired(desk: Desk) -> None:
     job = await desk.assigned()
     await desk.see(running(job))
@@ -124,7 +145,7 @@ async def test_a_stream_that_was_taken_over_is_not_listened_to(desk: Desk) -> No
     old = desk.head
     desk.head = Head(desk)
     desk.streams.add(desk.head)
-    await desk.dispatcher.observed(old, [running(job)], old.seq)
+    await desk.dispatcher.observed(old, 1, [running(job)], old.seq)
     assert await desk.state(job) is JobState.ASSIGNED
 
 
@@ -162,6 +183,46 @@ async def test_what_runs_keeps_its_lease_while_the_store_fails(
     monkeypatch.undo()
     await desk.see(running(job))
     assert await desk.state(job) is JobState.RUNNING
+
+
+@pytest.mark.parametrize("event", [Event.PREEMPT, Event.SUSPEND])
+async def test_an_end_counts_as_heard_only_when_it_is_stored(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, event: Event
+) -> None:
+    """It is wished for no more: an agent that took its end for heard would drop it, and what had
+    succeeded would run again."""
+    job = await desk.assigned(replace(SPEC, interruptible=True))
+    await desk.see(running(job))
+    assert desk.head.stored_seq == 1
+    await desk.stop(job, event, ReasonCode.PREEMPTED)
+    assert desk.head.wishes[-1] == []
+
+    async def full(*_: Any) -> None:
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(desk.book, "apply_many", full)
+    done = Seen(attempt_id=f"{job.id}-1", epoch=1, state=AttemptState.SUCCEEDED, exit_code=0)
+    wishes = len(desk.head.wishes)
+    await desk.see(done)
+    assert desk.head.stored_seq == 1
+    assert len(desk.head.wishes) > wishes, "its lease goes on"
+    monkeypatch.undo()
+    await desk.see(done)
+    assert desk.head.stored_seq == 3
+    assert await desk.state(job) is JobState.SUCCEEDED
+
+
+async def test_an_end_that_was_overtaken_is_not_stored(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await desk.assigned()
+
+    async def overtaken(changes: Sequence[Change]) -> list[Refusal]:
+        return [StaleVersionError(change.job_id, 1, 2) for change in changes]
+
+    monkeypatch.setattr(desk.book, "apply_many", overtaken)
+    await desk.see(running(job))
+    assert desk.head.stored_seq == 0
 
 
 async def test_attempts_of_a_silent_head_count_as_alive_until_their_lease_ends(

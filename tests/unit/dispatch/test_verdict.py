@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from scheduler.dispatch.verdict import Seen, judge, lost
+from scheduler.dispatch.verdict import Seen, Verdict, judge, lost
 from scheduler.domain.job import Attempt, AttemptState, Command, Job, JobSpec, JobState
 from scheduler.domain.reason import Reason, ReasonCode
+from scheduler.domain.retry import BACKOFF_MOST_S, UNCOUNTED_MOST
 from scheduler.domain.transitions import TRANSITIONS, Event
 
 AT = datetime(2026, 6, 18, 3, 0, tzinfo=UTC)
@@ -97,20 +98,44 @@ def test_the_last_attempt_is_final_and_says_so() -> None:
     assert verdict.reason.message == "attempt 3 of 3 failed: as told; no attempts left"
 
 
-def test_attempts_on_sick_accelerators_are_not_counted_but_put_off() -> None:
+def after_sick_ones(number: int, spec: JobSpec = SPEC) -> Verdict:
+    """The verdict on attempt ``number``, with a sick accelerator like all before it."""
     sick = Reason(ReasonCode.ACCELERATOR_SICK, "as told")
+    known = replace(job(number=number), spec=spec)
+    earlier = [replace(a, state=AttemptState.FAILED, reason=sick) for a in known.attempts[:-1]]
+    known = replace(known, attempts=(*earlier, known.attempts[-1]))
+    again = seen(AttemptState.FAILED, number=number, code=ReasonCode.ACCELERATOR_SICK)
+    verdict = judge(known, again, at=AT, speedup=1)
+    assert verdict is not None
+    return verdict
+
+
+def test_attempts_on_sick_accelerators_are_not_counted_but_put_off() -> None:
     waits_s = []
     for number in (1, 2, 8):
-        known = job(number=number)
-        earlier = [replace(a, state=AttemptState.FAILED, reason=sick) for a in known.attempts[:-1]]
-        known = replace(known, attempts=(*earlier, known.attempts[-1]))
-        again = seen(AttemptState.FAILED, number=number, code=ReasonCode.ACCELERATOR_SICK)
-        verdict = judge(known, again, at=AT, speedup=1)
-        assert verdict is not None and verdict.event is Event.FAIL_RETRY
+        verdict = after_sick_ones(number)
+        assert verdict.event is Event.FAIL_RETRY
         assert verdict.not_before_at is not None
         waits_s.append((verdict.not_before_at - AT).total_seconds())
     assert waits_s[0] == 0 < waits_s[1] < 10
     assert waits_s[2] > 60
+
+
+def test_what_is_not_counted_has_an_end() -> None:
+    assert UNCOUNTED_MOST == 20  # as docs/leases.md says
+    most = SPEC.max_attempts + UNCOUNTED_MOST
+    assert after_sick_ones(most - 1).event is Event.FAIL_RETRY
+    last = after_sick_ones(most)
+    assert last.event is Event.FAIL_FINAL
+    assert last.reason.message == f"attempt {most} of {most} failed: as told; no attempts left"
+
+
+@pytest.mark.parametrize("number", [1024, 1025, 5000])
+def test_no_story_is_too_long_for_a_verdict(number: int) -> None:
+    assert after_sick_ones(number).event is Event.FAIL_FINAL
+    verdict = after_sick_ones(number, replace(SPEC, max_attempts=number + 1))
+    assert verdict.not_before_at is not None
+    assert (verdict.not_before_at - AT).total_seconds() <= 1.25 * BACKOFF_MOST_S
 
 
 def test_the_back_off_is_counted_in_the_power_clock() -> None:

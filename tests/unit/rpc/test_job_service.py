@@ -3,22 +3,27 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+import sqlalchemy as sa
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from scheduler.client import AsyncClient, InvalidRequestError, channel, requests
-from scheduler.domain.job import AttemptState
+from scheduler.domain.job import AttemptState, Job
 from scheduler.domain.transitions import Event
 from scheduler.planner.snapshot import PlannedStart
 from scheduler.rpc import jobs as jobs_module
 from scheduler.rpc.convert_jobs import spec_to_pb, when
-from scheduler.store.blobs import SIZE_MOST_BYTES
+from scheduler.state.jobs import JobBook
+from scheduler.store import retention
+from scheduler.store.blobs import SIZE_MOST_BYTES, UNUSED_MOST
 from scheduler.store.errors import StoreError
+from scheduler.store.tables import BLOBS
 from tests.fakes.clock import ManualClock
 from tests.fakes.job_service import Service, serving
 from tests.fakes.jobs import NOW, a_spec, assign, end
@@ -275,6 +280,27 @@ async def test_a_working_directory_is_stored_once_and_then_named(tmp_path: Path)
         assert stored == CONTENT
         job = (await service.stub.Submit(submission(working_dir_sha256=SHA))).job
         assert job.spec.working_dir_sha256 == SHA
+
+
+async def test_retention_takes_no_working_directory_of_a_submission_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = JobBook.submit
+    async with serving(tmp_path) as service:
+        database = service.store.database
+
+        async def late(*arguments: Any) -> tuple[Job, bool]:
+            unused_since_at = datetime.now(UTC) - UNUSED_MOST
+            assert await retention.forget_working_dirs(database, unused_since_at) == 0
+            return await submit(*arguments)
+
+        monkeypatch.setattr(JobBook, "submit", late)
+        await upload(service, CONTENT)
+        long_ago = sa.update(BLOBS).values(used_at=datetime(2026, 1, 1, tzinfo=UTC))
+        await database.write(lambda c: c.execute(long_ago).rowcount)
+        job = (await service.stub.Submit(submission(working_dir_sha256=SHA))).job
+        assert job.spec.working_dir_sha256 == SHA
+        assert await service.store.blobs.size_bytes(SHA) == len(CONTENT)
 
 
 @pytest.mark.parametrize(

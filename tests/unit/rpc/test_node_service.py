@@ -28,6 +28,7 @@ from scheduler.state.audit import Audit
 from scheduler.state.fleet import Fleet
 from scheduler.state.jobs import JobBook
 from scheduler.store import Store
+from scheduler.store.jobs import JobStore
 from tests.fakes.clock import ManualClock
 from tests.fakes.jobs import a_spec, assign, eventually, opened
 from westward.v1 import job_pb2, node_pb2, node_pb2_grpc
@@ -80,6 +81,7 @@ class Desk:
     book: JobBook
     fleet: Fleet
     connect: Callable[..., Any]
+    streams: Streams
 
     async def join(self, **hello: Any) -> Agent:
         """An agent that has said hello; the head of qingyang unless told otherwise."""
@@ -123,7 +125,7 @@ async def sitting(folder: Path) -> AsyncIterator[Desk]:
             audit=Audit(store.events, fleet, clock, config.report_interval_s),
         )
         async with served(servicer) as connect:
-            yield Desk(clock, store, book, fleet, connect)
+            yield Desk(clock, store, book, fleet, connect, streams)
 
 
 @pytest_asyncio.fixture
@@ -148,6 +150,35 @@ async def test_a_wish_goes_with_its_spec_until_the_attempt_has_run(desk: Desk) -
     [wanted] = (await agent.until("desired")).attempts
     assert not wanted.may_start and not wanted.HasField("spec")
     assert [worker.node_id for worker in wanted.workers] == ["qingyang-1"]
+
+
+async def test_a_wish_says_what_is_stored_and_not_what_has_only_arrived(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scheduler may die between the two, and an agent that had forgotten an end could not tell
+    it to the next one."""
+    job = await assign(desk.book, (await desk.book.submit(a_spec()))[0])
+    agent = await desk.join()
+    assert (await agent.until("desired")).stored_seq == 0
+    save, begun, goes_on = JobStore.save, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: Any) -> Any:
+        begun.set()
+        await goes_on.wait()
+        return await save(*arguments)
+
+    monkeypatch.setattr(JobStore, "save", slowly)
+    await agent.send(observed=seen(f"{job.id}-1"))
+    await begun.wait()
+    stream = desk.streams.head_of("qingyang")
+    assert stream is not None
+    stream.wish_changed()
+    wish = await agent.until("desired")
+    assert (wish.lease_answers_seq, wish.HasField("stored_seq"), wish.stored_seq) == (2, True, 0)
+    goes_on.set()
+    while (await agent.until("desired")).stored_seq != 2:
+        pass
+    assert desk.book.active()[job.id].state is JobState.RUNNING
 
 
 async def test_the_wish_for_a_chunk_names_the_tasks_that_are_done(desk: Desk) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from scheduler.domain.job import ArraySpec, AttemptState, JobSpec, JobState
+from scheduler.domain.job import ArraySpec, AttemptState, Job, JobSpec, JobState
 from scheduler.domain.transitions import Effect, Event, IllegalTransitionError, Step
 from scheduler.state.jobs import AlreadyEndedError, JobBook, KeyConflictError, UnknownJobError
 from scheduler.store import Store
@@ -35,6 +35,33 @@ async def test_a_submitted_job_is_there_after_a_restart(database_url: str) -> No
         assert (again, existed) == (job, True)
         newer, _ = await book.submit(a_spec())
         assert newer.id > ended.id > running.id > job.id
+
+
+def live_by_cluster(book: JobBook) -> dict[str, dict[str, Job]]:
+    return {cluster: dict(book.live.on(cluster)) for cluster in book.live.clusters()}
+
+
+async def test_live_jobs_are_found_by_their_cluster(database_url: str) -> None:
+    async with opened(database_url) as (_, book):
+        jobs = [(await book.submit(a_spec()))[0] for _ in range(4)]
+        assert live_by_cluster(book) == {}
+        here = await assign(book, jobs[0])
+        there = await assign(book, jobs[1], cluster="zhongwei")
+        moves = await assign(book, jobs[2])
+        assert set(book.live.on("qingyang")) == {here.id, moves.id}
+        moves = await end(book, moves, Event.FAIL_RETRY, AttemptState.FAILED)
+        assert live_by_cluster(book) == {"qingyang": {here.id: here}, "zhongwei": {there.id: there}}
+        moves = await assign(book, moves, 2, cluster="zhongwei")
+        stopping = await book.cancel(here.id)
+        assert stopping.state is JobState.CANCELLING
+        await end(book, there, Event.SUCCEED, AttemptState.SUCCEEDED)
+        told = {"qingyang": {here.id: stopping}, "zhongwei": {moves.id: moves}}
+        assert live_by_cluster(book) == told
+    async with opened(database_url) as (_, book):
+        assert live_by_cluster(book) == told
+        assert {job.id for job in book.live} == {here.id, moves.id}
+        assert len(book.live) == 2
+        assert not book.live.on("nowhere")
 
 
 async def test_a_key_belongs_to_a_tenant_and_a_spec(database_url: str) -> None:

@@ -1,23 +1,29 @@
 """What ended long ago is forgotten, and nothing else."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from scheduler import housekeeping
+from scheduler.config import KeepConfig
 from scheduler.domain.job import ArraySpec, AttemptState, Job
 from scheduler.domain.log import LogStream
 from scheduler.domain.transitions import Event
 from scheduler.state.jobs import JobBook, UnknownJobError
 from scheduler.store import Store, retention
-from scheduler.store.tables import BLOB_CHUNKS, JOBS, LOG_PIECES, ROUNDS
+from scheduler.store.blobs import UNUSED_MOST
+from scheduler.store.tables import BLOB_CHUNKS, BLOBS, JOBS, LOG_PIECES, ROUNDS
 from tests.fakes.clock import ManualClock
 from tests.fakes.jobs import NOW, a_spec, assign, end, opened
 
 OUT = LogStream.STDOUT
+LATER_AT = datetime.now(UTC) + timedelta(days=1)
 
 
 async def stored(store: Store, data: bytes) -> str:
@@ -39,6 +45,22 @@ async def ended(store: Store, book: JobBook, sha256: str | None = None) -> Job:
 async def rows(store: Store, table: sa.Table) -> int:
     count = sa.select(sa.func.count()).select_from(table)
     return int(await store.database.read(lambda c: c.scalar(count)) or 0)
+
+
+async def forget_dirs_used_before(store: Store, before_at: datetime) -> int:
+    return await retention.forget_working_dirs(store.database, before_at)
+
+
+async def used_at(store: Store) -> datetime:
+    found = await store.database.read(lambda c: c.scalar(sa.select(sa.func.max(BLOBS.c.used_at))))
+    assert isinstance(found, datetime)
+    return found
+
+
+async def age(store: Store, by: timedelta) -> None:
+    """As if that much time had passed since any working directory was used."""
+    older = sa.update(BLOBS).values(used_at=datetime.now(UTC) - by)
+    await store.database.write(lambda c: c.execute(older).rowcount)
 
 
 async def test_a_damaged_spec_does_not_keep_other_jobs(database_url: str) -> None:
@@ -67,11 +89,67 @@ async def test_old_jobs_go_with_all_that_was_kept_of_them(database_url: str) -> 
             assert await store.jobs.events(job.id) == []
         assert (await book.get(young.id)).attempts
         assert (await book.get(waiting.id)).version == 1
+        assert await forget_dirs_used_before(store, LATER_AT) == 1
         assert await store.blobs.size_bytes(only) is None
         assert await store.blobs.size_bytes(shared) == len(b"shared")
         assert await rows(store, BLOB_CHUNKS) == 1
         assert await rows(store, LOG_PIECES) == 1
         assert await retention.forget_jobs(store.database, clock.now() - timedelta(minutes=1)) == 0
+
+
+async def test_a_working_directory_that_no_job_ever_named_goes(database_url: str) -> None:
+    async with opened(database_url) as (store, book):
+        contents = {await stored(store, f"never {n}".encode()) for n in range(25)}
+        named = await stored(store, b"named")
+        await book.submit(replace(a_spec(), working_dir_sha256=named))
+        assert await forget_dirs_used_before(store, datetime.now(UTC) - UNUSED_MOST) == 0
+        assert await forget_dirs_used_before(store, LATER_AT) == len(contents)
+        assert await rows(store, BLOBS) == await rows(store, BLOB_CHUNKS) == 1
+        assert await store.blobs.claim(named)
+
+
+async def test_a_submission_on_its_way_keeps_its_working_directory(database_url: str) -> None:
+    """The last job that named it is forgotten between the next one's check and its insert."""
+    clock = ManualClock()
+    async with opened(database_url, clock) as (store, book):
+        shared = await stored(store, b"shared")
+        await ended(store, book, shared)
+        await age(store, UNUSED_MOST * 2)
+        assert await store.blobs.claim(shared)
+        clock.pass_s(3600.0)
+        assert await retention.forget_jobs(store.database, clock.now()) == 1
+        assert await forget_dirs_used_before(store, datetime.now(UTC) - UNUSED_MOST) == 0
+        await book.submit(replace(a_spec(), working_dir_sha256=shared))
+        await age(store, UNUSED_MOST * 2)
+        assert await forget_dirs_used_before(store, datetime.now(UTC) - UNUSED_MOST) == 0
+        assert await store.blobs.size_bytes(shared) == len(b"shared")
+
+
+async def test_housekeeping_sees_to_them(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (store, _):
+        await stored(store, b"never named")
+        await age(store, UNUSED_MOST * 2)
+        keeping = asyncio.create_task(housekeeping.tidy(store, KeepConfig(), ManualClock()))
+        async with asyncio.timeout(10):
+            while await rows(store, BLOBS):
+                await asyncio.sleep(0.01)
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+
+
+async def test_a_claim_is_written_once_in_a_while(database_url: str) -> None:
+    async with opened(database_url) as (store, _):
+        assert not await store.blobs.claim("0" * 64)
+        content = await stored(store, b"content")
+        before_at = await used_at(store)
+        assert await store.blobs.claim(content)
+        assert await used_at(store) == before_at, "not for each of many submissions"
+        await age(store, timedelta(hours=2))
+        assert await store.blobs.claim(content)
+        assert await used_at(store) >= before_at
+        await age(store, timedelta(hours=2))
+        assert await stored(store, b"content") == content
+        assert await used_at(store) >= before_at, "an upload that was not needed counts too"
 
 
 async def test_an_array_is_forgotten_as_a_whole(database_url: str) -> None:

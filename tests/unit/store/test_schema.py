@@ -1,19 +1,25 @@
 """The schema, as the migrations make it, and what it refuses by itself."""
 
+import hashlib
 import re
 import traceback
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from scheduler.domain.transitions import Event
-from scheduler.store import Store
+from scheduler.store import Store, database
 from scheduler.store.database import open_database
 from scheduler.store.errors import StoreError
-from scheduler.store.tables import ATTEMPTS, EVENTS, JOBS
+from scheduler.store.tables import ATTEMPTS, BLOBS, EVENTS, JOBS
 from tests.fakes.jobs import a_change, a_spec, an_attempt, assign, opened
 
 
@@ -44,6 +50,52 @@ async def test_the_migrations_make_exactly_the_tables(database_url: str) -> None
                 if isinstance(constraint, sa.CheckConstraint)
             }
             assert made[table.name] == declared, table.name
+
+
+async def test_an_older_database_is_told_which_job_names_which_working_directory(
+    database_url: str,
+) -> None:
+    content, other = (hashlib.sha256(data).hexdigest() for data in (b"content", b"other"))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"content"
+
+    async with opened(database_url) as (store, book):
+        assert not await store.blobs.put(content, len(b"content"), chunks())
+        # What a user calls so is no working directory.
+        spec = a_spec(env={"working_dir_sha256": other})
+        without, _ = await book.submit(spec)
+        naming, _ = await book.submit(replace(spec, working_dir_sha256=content))
+        damaged, _ = await book.submit(replace(spec, working_dir_sha256=content))
+        spoil = sa.update(JOBS).where(JOBS.c.id == damaged.id).values(spec='[1,{"working_dir_sha')
+        await store.database.write(lambda c: c.execute(spoil).rowcount)
+    make_older(database_url, "0006")
+    began_at = datetime.now(UTC)
+    store = await Store.open(database_url)
+    try:
+        named = sa.select(JOBS.c.id, JOBS.c.working_dir_sha256)
+        found = await store.database.read(lambda c: {row[0]: row[1] for row in c.execute(named)})
+        assert found == {without.id: None, naming.id: content, damaged.id: None}
+        used_at = await store.database.read(lambda c: c.scalar(sa.select(BLOBS.c.used_at)))
+        assert used_at is not None and used_at >= began_at, "its job may be on its way"
+    finally:
+        await store.close()
+
+
+def make_older(url: str, revision: str) -> None:
+    """Brings the schema back to what it was in an older version."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    engine = database._engine(sa.make_url(url), 1, read_only=False)
+    with (
+        engine.connect() as connection,
+        database._without_foreign_keys(connection),
+        connection.begin(),
+    ):
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+    engine.dispose()
 
 
 def values(condition: str) -> set[str]:
