@@ -27,6 +27,15 @@ _SECTIONS: Mapping[str, type[BaseModel]] = {
 }
 
 
+class _Loader(yaml.SafeLoader):
+    """Leaves dates as they are written: an impossible one is then refused by its key."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as the class above has it
+        first: [(tag, form) for tag, form in known if not tag.endswith(":timestamp")]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 def load(path: Path) -> PolicyFile:
     """Reads a policy file; an empty one leaves everything as it is by default.
 
@@ -34,11 +43,11 @@ def load(path: Path) -> PolicyFile:
         ConfigError: no such file, not YAML, or a key that is unknown or out of range.
     """
     try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        told = _Loader(path.read_text(encoding="utf-8")).get_single_data() or {}
     except OSError as error:
         why = error.strerror or str(error)
         raise ConfigError(f"{path}: cannot be read ({why}); is the path right?") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError of a tagged value
         raise ConfigError(f"{path}: is not YAML: {error}") from error
     if not isinstance(told, dict):
         raise ConfigError(f"{path}: holds {told!r}; it takes keys: {', '.join(_keys(PolicyFile))}")
