@@ -180,6 +180,13 @@ def test_two_transfers_share_a_link_in_turn() -> None:
     assert late.reason.code is ReasonCode.LINK
 
 
+def test_data_that_would_come_for_more_than_a_year_do_not_come() -> None:
+    world = World().hub("qingyang", links=(link("shanghai", 1e-9),))
+    reason = world.job("job", data=(DataInput(1e6, "shanghai"),)).plan().why("job").reason
+    assert reason.code is ReasonCode.DATA
+    assert "1e+06 GB at shanghai (more than a year at 1e-09 Gbit/s)" in reason.message
+
+
 def test_a_transfer_that_is_under_way_uses_its_link() -> None:
     world = World().hub("qingyang", links=(link("shanghai", 1.0),))
     data = (DataInput(100.0, "shanghai"),)  # 13.3 minutes, of which 8.3 are to come
