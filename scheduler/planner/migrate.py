@@ -23,6 +23,7 @@ from scheduler.planner.decision import Decision
 from scheduler.planner.placements import placement_of, placements_of
 from scheduler.planner.places import Choice
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
+from scheduler.planner.pools import need_of
 from scheduler.planner.sites import it_power_kw
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.planner.stopping import likely_lost_s, stop_yuan, under_way
@@ -118,7 +119,8 @@ def _promising(snapshot: Snapshot, decision: Decision, movers: Sequence[Mover]) 
     left = {slot: _left(decision, slot) for slot in {slot for slot, *_ in alike}}
     found: list[tuple[float, str, Mover]] = []
     for (slot, *_), group in alike.items():
-        gang = _gang(group[0].attempt.spec)
+        spec = group[0].attempt.spec
+        gang = spec.workers * need_of(spec)
         holds: Bools = np.all(left[slot] >= gang - TOLERANCE, axis=1)
         saved = _most_saved_yuan(scene, pools, group, edges_s, holds)
         for yuan, mover in zip(saved.tolist(), group, strict=True):
@@ -129,12 +131,6 @@ def _promising(snapshot: Snapshot, decision: Decision, movers: Sequence[Mover]) 
             if net > 0:
                 found.append((-net, mover.attempt.attempt_id, mover))
     return [mover for _, _, mover in sorted(found, key=lambda item: item[:2])[:LOOKED_AT]]
-
-
-def _gang(spec: JobSpec) -> Floats:
-    """Accelerators, cores and GB."""
-    one = spec.per_worker
-    return spec.workers * np.array([one.gpus, one.cpus, one.memory_gb], dtype=float)
 
 
 def _left(decision: Decision, slot: int) -> Floats:
