@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from scheduler.checker import check
 from scheduler.domain.explanation import Outcome
-from scheduler.domain.job import DataInput
+from scheduler.domain.job import DataInput, GreenMatching
 from scheduler.domain.reason import ReasonCode
+from scheduler.planner.pipeline import plan
 from scheduler.planner.snapshot import PlannedStart
 from tests.scenario.world import NOON, World, link
 
@@ -116,6 +118,26 @@ def test_the_power_cap_counts_what_runs() -> None:
     planned = world.busy("qingyang-0", gpus=8, minutes=30).job("job", gpus=4).plan()
     assert planned.where() == {"job": "qingyang 12:30"}
     assert planned.why("job").reason.code is ReasonCode.POWER_CAP
+
+
+@pytest.mark.parametrize("matching", list(GreenMatching))
+@pytest.mark.parametrize("model", ["A800", "910B"])
+def test_what_runs_on_a_node_that_has_not_reported_yet_draws_power(
+    model: str, matching: GreenMatching
+) -> None:
+    def world(**scarce: Any) -> World:
+        made = World().hub("qingyang", model=model, **scarce).hub("qingyang", model="A800")
+        made.busy("qingyang-0", gpus=8, min_green_share=1.0, green_matching=matching)
+        green = {"min_green_share": 1.0, "green_matching": matching}
+        made.job("job", gpus=8, minutes=15, models={"A800": 1.0}, **green)
+        del made.nodes[0]
+        return made
+
+    for scarce in ({"green_kw": 9.0}, {"power_cap_kw": 9.0}):
+        assert world(**scarce).plan().where() == {"job": "qingyang 13:00"}
+        seen = world(**scarce).snapshot()
+        blind = replace(seen, running=())
+        assert any(words.startswith("qingyang") for words in check(seen, plan(blind)))
 
 
 def test_a_gang_is_not_split_over_the_gaps() -> None:
