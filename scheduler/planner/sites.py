@@ -185,6 +185,16 @@ def _running(
     return kw, held_kw, kwh, held_kwh
 
 
+def used_by(
+    snapshot: Snapshot, hours: Floats, attempt: RunningAttempt, pue: Floats
+) -> tuple[Floats, Floats]:
+    """What one running attempt uses at the door in each slot, and what of that it holds, in kWh;
+    (A,) each."""
+    load = (attempt, _Draws(snapshot).kw(attempt))
+    _, _, kwh, held_kwh = _running(snapshot, hours, [load], pue)
+    return kwh * pue, held_kwh * pue
+
+
 def _green_until_at(attempt: RunningAttempt, pue: Floats) -> datetime:
     """Until when a run that is green over the run as a whole takes green energy alone."""
     run_s = (attempt.expected_end_at - attempt.started_at).total_seconds()
