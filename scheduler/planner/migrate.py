@@ -254,11 +254,14 @@ class _Moving(WhatIf):
         room_yuan = block.room_yuan(self.residual.left) + np.where(block.allowed, 0.0, np.inf)
         stays = self._terms(stay, self.residual.excess_yuan(stay))
         best: Move | None = None
+        barred = self._overdrawn() if mover.attempt.spec.min_green_share else frozenset()
         for row in np.flatnonzero(np.isfinite(room_yuan[:, slot])).tolist():
             choice, pool = Choice(block.span.start + row, slot), int(block.pools[row])
             room = self._decision.model.scene.pools[pool].room(mover.attempt.spec)[slot]
             beyond = self._last(choice) >= axis
             if pool == own or beyond or room < mover.attempt.spec.workers:
+                continue
+            if self.model.scene.pools[pool].cluster in barred:
                 continue
             goes = self._terms(choice, float(room_yuan[row, slot]))
             move = Move(
@@ -269,6 +272,17 @@ class _Moving(WhatIf):
             if move.net_yuan > 0 and (best is None or move.net_yuan > best.net_yuan):
                 best = move
         return best
+
+    def _overdrawn(self) -> frozenset[str]:
+        """Clusters whose green supply is divided otherwise beside what runs than the plan had it,
+        so that jobs of one kind hold more than their part: what the other's lacks, nobody sees."""
+        return frozenset(
+            cluster
+            for family in self.model.families
+            if family.hard and family.code is ReasonCode.GREEN
+            for g, cluster in enumerate(family.rule.groups)
+            if (self.residual.left[family.from_row + g] < -TOLERANCE).any()
+        )
 
     def _last(self, choice: Choice) -> int:
         """The slot behind the last one that a run touches."""
