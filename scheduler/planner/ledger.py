@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policies.green import first_s
+from policies.holds import first_s
 from policies.scene import Floats, Ints
 from scheduler.planner.kernels.energy import energies, enter_loads
 from scheduler.planner.model import Model

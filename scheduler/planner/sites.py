@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from policies.green import first_s
+from policies.holds import first_s
 from policies.scene import OVERLAP_S, Floats, SiteView
 from policies.ways import link_to, loads_gb
 from scheduler.domain.fleet import Link, Site
