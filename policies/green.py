@@ -68,19 +68,24 @@ def _rows(scene: Scene, pairs: Pairs) -> tuple[Rows, ...]:
     )
 
 
-def _by_run(scene: Scene, pairs: Pairs) -> tuple[Ints, Floats, Floats]:
-    """The pairs that match by the run, (n,), what each holds at the door, in kW, and how long."""
-    rows = np.flatnonzero(scene.columns.green_by_run[pairs.klass])
-    klass, pool, site = pairs.klass[rows], pairs.pool[rows], pairs.site[rows]
+def _by_run(scene: Scene, pairs: Pairs) -> Ints:
+    """The pairs that match by the run, (n,)."""
+    return np.flatnonzero(scene.columns.green_by_run[pairs.klass])
+
+
+def _held(scene: Scene, pairs: Pairs, rows: Ints) -> tuple[Floats, Floats]:
+    """What some of those hold at the door, in kW, and how long; (n,) each."""
+    klass, pool = pairs.klass[rows], pairs.pool[rows]
     it_kw = (scene.it_of_class()[klass] * scene.it_of_pool()[pool]).sum(axis=1)
     pue = np.array([view.pue.max() for view in scene.sites])
-    return rows, it_kw * pue[site], held_s(scene, pairs, rows)
+    return it_kw * pue[pairs.site[rows]], held_s(scene, pairs, rows)
 
 
 def _stage_rows(scene: Scene, pairs: Pairs) -> tuple[StageRows, ...]:
     if not scene.columns.green_by_run.any():
         return ()
-    rows, kw, length_s = _by_run(scene, pairs)
+    rows = _by_run(scene, pairs)
+    kw, length_s = _held(scene, pairs, rows)
     return (
         StageRows(
             name="green-run",
@@ -101,7 +106,8 @@ def _first(scene: Scene, pairs: Pairs) -> Ints | None:
     if not scene.columns.green_by_run.any():
         return None
     first = np.zeros(len(pairs.klass), dtype=np.int64)
-    rows, kw, length_s = _by_run(scene, pairs)
+    rows = _by_run(scene, pairs)
+    kw, length_s = _held(scene, pairs, rows)
     left_kw = split_of(scene, pairs).by_run
     for at in range(0, len(rows), AT_ONCE):
         some = slice(at, at + AT_ONCE)
@@ -111,7 +117,9 @@ def _first(scene: Scene, pairs: Pairs) -> Ints | None:
         span = window(start_s, length_s[some], scene.slot_s, scene.hours)
         ready = start_s < begins_s + scene.slot_s
         open_slots = ready & ~span.any_slot(short, slice(None))
-        first[own] = np.where(open_slots.any(axis=1), open_slots.argmax(axis=1), scene.slots)
+        # That one is never ready within the horizon is for another rule to say.
+        never = np.where(ready.any(axis=1), scene.slots, 0)
+        first[own] = np.where(open_slots.any(axis=1), open_slots.argmax(axis=1), never)
     return first
 
 
@@ -119,30 +127,34 @@ def _last(scene: Scene, pairs: Pairs) -> Ints | None:
     """Up to the last slot from which on the green part of a run lies within what is looked at."""
     if not scene.columns.green_by_run.any():
         return None
-    rows, _, length_s = _by_run(scene, pairs)
-    return last_slots(scene, pairs, rows, scene.axis * scene.slot_s - length_s)
+    rows = _by_run(scene, pairs)
+    rows = rows[pairs.start_s(rows) < scene.slots * scene.slot_s]
+    latest_s = scene.axis * scene.slot_s - held_s(scene, pairs, rows)
+    return last_slots(scene, pairs, rows, latest_s)
 
 
 def _why_by_run(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
-    rows, kw, length_s = _by_run(scene, pairs)
-    n, view = int(np.searchsorted(rows, row)), scene.sites[pairs.site[row]]
+    held_kw, held_for_s = (float(one[0]) for one in _held(scene, pairs, np.array([row])))
+    view = scene.sites[pairs.site[row]]
     share = float(scene.columns.green_share[pairs.klass[row]])
-    stop = max(slot + 1, int(np.ceil(slot + length_s[n] / scene.slot_s)))
+    start_s = max(slot * scene.slot_s, float(pairs.start_s(row)))
+    slot = min(int(start_s // scene.slot_s), scene.axis - 1)
+    stop = max(slot + 1, int(np.ceil(slot + held_for_s / scene.slot_s)))
     split, site = split_of(scene, pairs), pairs.site[row]
     left_kw = split.by_run[site, slot:stop]
     worst = slot + int(left_kw.argmin())
-    if kw[n] <= left_kw.min() + TOLERANCE:
+    if start_s + held_for_s > scene.axis * scene.slot_s:
         return (
             f"To be green to {share:.0%} in all, the run takes green energy alone for its first "
-            f"{length_s[n] / 60:.0f} min; begun at {scene.clock(slot * scene.slot_s)}, these last "
+            f"{held_for_s / 60:.0f} min; begun at {scene.clock(start_s)}, these last "
             f"beyond {scene.clock(scene.axis * scene.slot_s)}, up to when supply is looked at."
         )
     apart = _apart(float(split.by_slot[site, worst]), "slot")
     return (
-        f"{kw[n]:.2f} kW > {left_kw.min():.2f} kW left of the {view.green_kw[worst]:.2f} kW of "
+        f"{held_kw:.2f} kW > {left_kw.min():.2f} kW left of the {view.green_kw[worst]:.2f} kW of "
         f"green supply at {scene.clock(worst * scene.slot_s)}{_doubt(view)}{apart}: to be "
         f"green to {share:.0%} in all, the run takes green energy alone for its first "
-        f"{length_s[n] / 60:.0f} min."
+        f"{held_for_s / 60:.0f} min."
     )
 
 

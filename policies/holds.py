@@ -9,6 +9,7 @@ would be of use to neither: all of it is for the kind of whoever is first in lin
 
 import math
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -43,12 +44,22 @@ class Split:
     by_run: Floats
 
 
+# Filters, rows and each of many sentences ask for the same.
+_KNOWN: WeakKeyDictionary[Pairs, Split] = WeakKeyDictionary()
+
+
 def split_of(scene: Scene, pairs: Pairs) -> Split:
     """Who may have how much of the green supply.
 
     Args:
-        pairs: those that no rule forbids whatever the time.
+        pairs: those of the scene that no rule forbids whatever the time.
     """
+    if (known := _KNOWN.get(pairs)) is None:
+        known = _KNOWN[pairs] = _split(scene, pairs)
+    return known
+
+
+def _split(scene: Scene, pairs: Pairs) -> Split:
     kept = [view.green_kw - view.running_held_kw for view in scene.sites]
     left = np.maximum(np.array(kept).reshape(len(scene.sites), scene.axis), 0.0)
     columns = scene.columns

@@ -289,10 +289,11 @@ class Scene:
         return np.array(kw, dtype=float).reshape(len(self.pools), 2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Pairs:
     """Classes in pools, sorted by class and pool; each array has the shape (m,), but ``ready_s``
     (K,): when each class may start. A run takes ``run_s``, its first ``stage_s`` for its data.
+    What rules find out about all of them can be kept as long as they live.
     """
 
     klass: Ints

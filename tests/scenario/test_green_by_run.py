@@ -153,6 +153,12 @@ def test_a_first_part_that_lasts_too_long_is_told_as_such() -> None:
     assert "its first 432000 min; begun at 12:00 UTC, these last beyond 2026-" in reason.message
 
 
+def test_what_may_not_start_yet_is_told_so() -> None:
+    world = World().hub("qingyang")
+    world.job("job", earliest_minutes=60 * 24, min_green_share=1.0, green_matching=RUN)
+    assert world.plan().why("job").reason.code is ReasonCode.NOT_YET
+
+
 def test_a_varying_pue_is_held_for() -> None:
     pue = [1.0] * 4 + [1.5] * 20
     world = World().hub("qingyang", green_kw=[8.0] * 10 + [0.0] * 14, pue=pue)
