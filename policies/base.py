@@ -112,7 +112,9 @@ class StartCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One rule. ``pair_yuan`` has the shape (m,); ``unplaced_yuan`` (K,) is the surcharge for a
+    """One rule. The pairs that it is asked of are those that no pair filter rules out.
+
+    ``pair_yuan`` has the shape (m,); ``unplaced_yuan`` (K,) is the surcharge for a
     class without a place over the dearest place it could have had; ``kept_yuan`` (K,) that for a
     start that is neither now nor where and when the round before meant it.
     """
@@ -123,7 +125,7 @@ class Policy:
     energy_rate: Callable[[Scene], EnergyRate] | None = None
     pair_yuan: Callable[[Scene, Pairs], Floats | None] | None = None
     start_cost: Callable[[Scene], StartCost] | None = None
-    rows: Callable[[Scene], tuple[Rows, ...]] | None = None
+    rows: Callable[[Scene, Pairs], tuple[Rows, ...]] | None = None
     stage_rows: Callable[[Scene, Pairs], tuple[StageRows, ...]] | None = None
     unplaced_yuan: Callable[[Scene], Floats] | None = None
     kept_yuan: Callable[[Scene], Floats] | None = None

@@ -51,7 +51,7 @@ def _why(scene: Scene, pairs: Pairs, row: int, slot: int) -> str:
     )
 
 
-def _rows(scene: Scene) -> tuple[Rows, ...]:
+def _rows(scene: Scene, _: Pairs) -> tuple[Rows, ...]:
     columns = scene.columns
     families = [
         _family(

@@ -78,7 +78,7 @@ def _why_closed(scene: Scene, klass: int, pool: int, slot: int) -> str:
     return f"{_told(scene, closed)}."
 
 
-def _rows(scene: Scene) -> tuple[Rows, ...]:
+def _rows(scene: Scene, _: Pairs) -> tuple[Rows, ...]:
     whole = [closure for closure in scene.closures if closure.whole]
     if not whole:
         return ()

@@ -11,7 +11,7 @@ supply counts as its own first: the difference is on its load above the supply, 
 import numpy as np
 
 from policies.base import EnergyRate, Policy, Rows
-from policies.scene import Bools, Floats, Scene
+from policies.scene import Bools, Floats, Pairs, Scene
 from scheduler.domain.reason import ReasonCode
 
 
@@ -31,7 +31,7 @@ def _rate(scene: Scene) -> EnergyRate:
     return EnergyRate(inside=np.zeros(surcharge.shape), beyond=surcharge[:, -1])
 
 
-def _rows(scene: Scene) -> tuple[Rows, ...]:
+def _rows(scene: Scene, _: Pairs) -> tuple[Rows, ...]:
     everyone = np.ones(len(scene.classes), dtype=bool)
     families = [_family(scene, "nongreen", everyone, surcharge_yuan_per_kwh(scene))]
     for tenant, rule in scene.rules.tenants.items():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from policies.base import Policy, Rows
-from policies.scene import Floats, Scene
+from policies.scene import Floats, Pairs, Scene
 from scheduler.domain.reason import ReasonCode
 
 
@@ -26,7 +26,7 @@ def _why(scene: Scene, klass: int, pool: int, slot: int) -> str:
     )
 
 
-def _rows(scene: Scene) -> tuple[Rows, ...]:
+def _rows(scene: Scene, _: Pairs) -> tuple[Rows, ...]:
     capped = np.array([view.site.power_cap_kw is not None for view in scene.sites], dtype=bool)
     if not capped.any():
         return ()

@@ -7,7 +7,7 @@ starts nothing; what it runs is not stopped.
 import numpy as np
 
 from policies.base import Policy, Rows
-from policies.scene import Scene
+from policies.scene import Pairs, Scene
 from scheduler.domain.reason import ReasonCode
 
 
@@ -22,7 +22,7 @@ def _why(scene: Scene, klass: int, pool: int, slot: int) -> str:
     )
 
 
-def _rows(scene: Scene) -> tuple[Rows, ...]:
+def _rows(scene: Scene, _: Pairs) -> tuple[Rows, ...]:
     """A group for each quota."""
     if not scene.quotas:
         return ()

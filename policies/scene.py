@@ -29,6 +29,9 @@ Bools = npt.NDArray[np.bool_]
 OVERLAP_S = 1e-3
 # Resource figures closer than this are equal.
 TOLERANCE = 1e-6
+# Times beyond these years are told as their ends: a calendar ends with 9999, a day sooner or later
+# by zone.
+YEARS = (1000, 9998)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,8 +234,19 @@ class Scene:
         return self.sites[self.pools[pool].site]
 
     def time_at(self, since_s: float) -> datetime:
-        """The time that lies so many seconds after the beginning of slot 0."""
-        return self.start_at + timedelta(seconds=since_s)
+        """The time that lies so many seconds after the beginning of slot 0; what no calendar has
+        is the first or the last that it may have."""
+        try:
+            when = self.start_at + timedelta(seconds=since_s)
+        except OverflowError:
+            pass
+        else:
+            if YEARS[0] <= when.year <= YEARS[1]:
+                return when
+        zone = self.start_at.tzinfo
+        if since_s < 0:
+            return datetime(YEARS[0], 1, 1, tzinfo=zone)
+        return datetime(YEARS[1], 12, 31, 23, 59, tzinfo=zone)
 
     def clock(self, since_s: float) -> str:
         """That time as people read it: with its zone, and with the date where it is not today."""
@@ -275,10 +289,11 @@ class Scene:
         return np.array(kw, dtype=float).reshape(len(self.pools), 2)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
 class Pairs:
     """Classes in pools, sorted by class and pool; each array has the shape (m,), but ``ready_s``
     (K,): when each class may start. A run takes ``run_s``, its first ``stage_s`` for its data.
+    What rules find out about all of them can be kept as long as they live.
     """
 
     klass: Ints

@@ -12,7 +12,7 @@ from policies.base import PairFilter, Policy, StageRows, StartFilter
 from policies.deadline import due, last_slots
 from policies.loops import crossings, transfer_yuan
 from policies.scene import Bools, Floats, Ints, Pairs, Scene
-from policies.ways import Ways, link_to, loads_gb
+from policies.ways import STAGE_MOST_S, Ways, link_to, loads_gb
 from scheduler.domain.reason import ReasonCode
 
 
@@ -25,11 +25,14 @@ def _linked(scene: Scene) -> Bools:
 def _why_not_linked(scene: Scene, klass: int, pool: int) -> str:
     site, sites = scene.site_of(pool).site, {v.site.cluster: v.site for v in scene.sites}
     loads = loads_gb(scene.classes[klass].spec, site)
-    missing = [
-        f"{size_gb:g} GB at {location}"
-        for location, size_gb in loads.items()
-        if (link := link_to(site, location, sites)) is None or not link.bandwidth_gbps > 0
-    ]
+    missing = list[str]()
+    for location, size_gb in loads.items():
+        link = link_to(site, location, sites)
+        if link is None or not link.bandwidth_gbps > 0:
+            missing.append(f"{size_gb:g} GB at {location}")
+        elif size_gb * 8 / link.bandwidth_gbps > STAGE_MOST_S:
+            slow = f"more than a year at {link.bandwidth_gbps:g} Gbit/s"
+            missing.append(f"{size_gb:g} GB at {location} ({slow})")
     return f"No link carries the job's data to {site.cluster}: {', '.join(missing)}."
 
 

@@ -11,6 +11,9 @@ from scheduler.domain.job import JobSpec
 
 Floats = npt.NDArray[np.float64]
 
+# Data that take longer to come do not come at all: no job may last so long, and calendars end.
+STAGE_MOST_S = 366 * 86400.0
+
 
 def link_to(site: Site, location: str, sites: dict[str, Site]) -> Link | None:
     """The way from where data lie to a site, declared at either end."""
@@ -38,7 +41,7 @@ class Ways:
     """How data come from each of L locations to each site: ``gb`` (K, L) of the classes;
     ``gbps`` (L, C) of the links, 0 where there is none, inf where the data lie already;
     ``yuan_per_gb`` (L, C); ``stage_s`` (K, C) is how long all data of a class take to a site, inf
-    without a way."""
+    without a way, or where they take longer than STAGE_MOST_S."""
 
     locations: tuple[str, ...]
     gb: Floats
@@ -79,4 +82,4 @@ def _stages_s(gb: Floats, gbps: Floats) -> Floats:
     for i in range(gb.shape[1]):
         some = np.flatnonzero(gb[:, i] > 0)
         longest[some] = np.maximum(longest[some], gb[some, i, None] * s_per_gb[i])
-    return longest
+    return np.where(longest > STAGE_MOST_S, np.inf, longest)

@@ -23,3 +23,5 @@ def parsed(text: str) -> Any:
         return yaml.load(text, _Loader)  # noqa: S506
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from error
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

@@ -120,7 +120,9 @@ def _running_hold(view: View, attempt: RunningAttempt, wave: float) -> tuple[ran
     spec, it_kw = attempt.spec, 0.0
     for name in attempt.nodes:
         node = view.nodes.get(name)
-        if node is not None and node.cluster == attempt.cluster:
+        if node is None:
+            it_kw += view.unseen_kw(attempt)
+        elif node.cluster == attempt.cluster:
             shape = spec.per_worker
             it_kw += shape.gpus * node.gpu_power_kw or shape.cpus * node.cpu_power_kw
     share = spec.min_green_share or 0.0

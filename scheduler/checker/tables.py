@@ -38,7 +38,8 @@ class Workers:
 class Held:
     """Running attempts: they hold what each worker needs, (attempts, 3), and draw ``kw`` of IT
     power, of which ``share`` is to be green, from slot 0 up to slot ``stop``. ``workers`` are those
-    on known nodes; those on nodes of other sites draw nothing here."""
+    on known nodes; those on nodes of other sites draw nothing here, those on nodes that nobody has
+    heard of as much as on the hungriest."""
 
     site: Ints
     stop: Ints
@@ -99,11 +100,15 @@ def held_of(view: View, hosts: Hosts) -> Held:
     here = hosts.site[host] == site[owner]
     gpus_kw = needs[owner, 0] * hosts.gpu_kw[host]
     kw = np.where(gpus_kw != 0, gpus_kw, needs[owner, 1] * hosts.cpu_kw[host])
+    unseen = named.owner[~known]
+    unseen_kw = [view.unseen_kw(running[one]) for one in unseen.tolist()]
+    drawn_kw = summed(owner[here], kw[here], len(running))
+    drawn_kw += summed(unseen, np.array(unseen_kw, dtype=float), len(running))
     return Held(
         site=site,
         stop=stop,
         needs=needs,
-        kw=summed(owner[here], kw[here], len(running)),
+        kw=drawn_kw,
         share=_shares([attempt.spec for attempt in running]),
         workers=Workers(owner=owner, host=host),
     )

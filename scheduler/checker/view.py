@@ -103,6 +103,19 @@ class View:
             return spec.gpus * pool.gpu_kw
         return spec.workers * spec.per_worker.cpus * pool.cpu_kw
 
+    def unseen_kw(self, attempt: RunningAttempt) -> float:
+        """What one worker is taken to draw on a node that has not reported: as on the hungriest of
+        its pool, or of its cluster where the pool is as unknown."""
+        own = self.pools.get((attempt.cluster, attempt.accelerator))
+        alike = [own] if own is not None else self.pools_in(attempt.cluster)
+        gpus, cores, _ = amounts_of(attempt.spec)
+        gpu_kw = max((pool.gpu_kw for pool in alike), default=0.0)
+        cpu_kw = max((pool.cpu_kw for pool in alike), default=0.0)
+        return gpus * gpu_kw if gpus else cores * cpu_kw
+
+    def pools_in(self, cluster: str) -> list[Pool]:
+        return [pool for (where, _), pool in self.pools.items() if where == cluster]
+
     def value(self, series: Series, slot: int, worst: float) -> float:
         if not series.values:
             return worst

@@ -163,7 +163,7 @@ def find_candidates(scene: Scene, policies: tuple[Policy, ...]) -> Candidates:
         bounds=bounds,
         first=first,
         last=last,
-        rows=tuple(rows for p in policies if p.rows for rows in p.rows(scene)),
+        rows=tuple(rows for p in policies if p.rows for rows in p.rows(scene, pairs)),
         stage_rows=tuple(r for p in policies if p.stage_rows for r in p.stage_rows(scene, pairs)),
         tally=tally,
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policies.green import first_s
+from policies.holds import first_s
 from policies.scene import Floats, Ints
 from scheduler.planner.kernels.energy import energies, enter_loads
 from scheduler.planner.model import Model
@@ -73,13 +73,25 @@ class Ledger:
             it_kw = scene.it_kw(k, int(pairs.pool[i]))
             yield q, slice(int(t[0]), int(t[-1]) + 1), it_kw * self._pue[c, t] * covered_s / 3600
 
-    def add(self, choice: Choice, times: int = 1) -> None:
-        """Enters a run; -1 takes it out again."""
+    def of(self, choice: Choice) -> tuple[Floats, Floats]:
+        """What a run uses and holds in each slot, in kWh, (C, A) each."""
         load, held = np.zeros((2, *self._load_kwh.shape))
         pair, slot = np.array(choice.runs, dtype=np.int64).T
         self._enter(pair, slot, load, held)
+        return load, held
+
+    def add(self, choice: Choice, times: int = 1) -> None:
+        """Enters a run; -1 takes it out again."""
+        load, held = self.of(choice)
         self._load_kwh += times * load
         self._held_kwh += times * held
+
+    def take(self, load: Floats, held: Floats) -> None:
+        """Enters what something else uses and holds, (C, any slots) each, as far as this reaches;
+        below zero it is gone."""
+        slots = min(self._load_kwh.shape[1], load.shape[1])
+        self._load_kwh[:, :slots] += load[:, :slots]
+        self._held_kwh[:, :slots] += held[:, :slots]
 
     def entries(self) -> tuple[Floats, Floats]:
         """All that is entered now."""

@@ -23,7 +23,8 @@ from scheduler.planner.decision import Decision
 from scheduler.planner.placements import placement_of, placements_of
 from scheduler.planner.places import Choice
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement
-from scheduler.planner.sites import it_power_kw
+from scheduler.planner.pools import need_of
+from scheduler.planner.sites import it_power_kw, used_by
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.planner.stopping import likely_lost_s, stop_yuan, under_way
 from scheduler.planner.what_if import Mover, WhatIf
@@ -61,7 +62,8 @@ def migrate(
     placements: Sequence[Placement],
     policies: tuple[Policy, ...],
 ) -> Moved:
-    """What moves; what is green where it goes is shared anew."""
+    """What moves. It is entered in the decision's ledger: what is green is shared anew, and what
+    is told of the other jobs from then on counts on it."""
     none = Moved((), tuple(placements))
     scene = decision.model.scene
     if len(scene.pools) < 2 or any(under_way(a, snapshot) for a in snapshot.running):
@@ -72,7 +74,17 @@ def migrate(
     moves = [_move(mover, snapshot, scene.weights) for mover in movers]
     moving = _Moving(snapshot, decision, placements, movers, moves, policies=policies)
     made = moving.decided()
-    return Moved(made, moving.beside(made, placements)) if made else none
+    if not made:
+        return none
+    moving.enter(decision)
+    again = placements_of(snapshot, decision.model, decision.places, decision.ledger, {})
+    return Moved(
+        made,
+        tuple(
+            one._replace(green_kwh=anew.green_kwh, carbon_kg=anew.carbon_kg)
+            for one, anew in zip(placements, again, strict=True)
+        ),
+    )
 
 
 def _movable(snapshot: Snapshot, scene: Scene) -> list[Mover]:
@@ -118,7 +130,8 @@ def _promising(snapshot: Snapshot, decision: Decision, movers: Sequence[Mover]) 
     left = {slot: _left(decision, slot) for slot in {slot for slot, *_ in alike}}
     found: list[tuple[float, str, Mover]] = []
     for (slot, *_), group in alike.items():
-        gang = _gang(group[0].attempt.spec)
+        spec = group[0].attempt.spec
+        gang = spec.workers * need_of(spec)
         holds: Bools = np.all(left[slot] >= gang - TOLERANCE, axis=1)
         saved = _most_saved_yuan(scene, pools, group, edges_s, holds)
         for yuan, mover in zip(saved.tolist(), group, strict=True):
@@ -129,12 +142,6 @@ def _promising(snapshot: Snapshot, decision: Decision, movers: Sequence[Mover]) 
             if net > 0:
                 found.append((-net, mover.attempt.attempt_id, mover))
     return [mover for _, _, mover in sorted(found, key=lambda item: item[:2])[:LOOKED_AT]]
-
-
-def _gang(spec: JobSpec) -> Floats:
-    """Accelerators, cores and GB."""
-    one = spec.per_worker
-    return spec.workers * np.array([one.gpus, one.cpus, one.memory_gb], dtype=float)
 
 
 def _left(decision: Decision, slot: int) -> Floats:
@@ -192,6 +199,7 @@ class _Moving(WhatIf):
     def decided(self) -> tuple[Interruption, ...]:
         weights = self.model.scene.weights
         made: list[tuple[Interruption, Choice]] = []
+        self._goes: list[tuple[Mover, Choice]] = []
         for m, mover in enumerate(self._movers):
             stay = self.stays[m]
             if stay is None or len(made) >= weights.moves_most:
@@ -207,6 +215,7 @@ class _Moving(WhatIf):
             place = placement_of(job_id, self.model, move.choice, self._ledger, ())
             done_s = _done_s(mover, self._snapshot, weights)
             made.append((_interruption(mover, move, place, done_s), move.choice))
+            self._goes.append((mover, move.choice))
             self.residual.place(move.choice)
             self._ledger.add(move.choice)
         return tuple(replace(one, place=self._place(one.job_id, to)) for one, to in made)
@@ -218,25 +227,19 @@ class _Moving(WhatIf):
         self._ledger.add(choice)
         return place
 
-    def beside(
-        self, made: Sequence[Interruption], placements: Sequence[Placement]
-    ) -> tuple[Placement, ...]:
-        """The placements: those in clusters to which something moves share the green supply with
-        it."""
-        shared = {one.place.cluster for one in made if one.place is not None}
-        again = {
-            place.job_id: place
-            for place in placements_of(self._what_if, self.model, self._places, self._ledger, {})
-        }
-        return tuple(
-            one._replace(
-                green_kwh=again[one.job_id].green_kwh,
-                carbon_kg=again[one.job_id].carbon_kg,
-            )
-            if one.cluster in shared
-            else one
-            for one in placements
-        )
+    def enter(self, decision: Decision) -> None:
+        """Enters the moves in the ledger of the plan: each goes on elsewhere, and uses nothing more
+        where it was from the slot on after that in which it begins there."""
+        scene = decision.model.scene
+        site = {view.site.cluster: c for c, view in enumerate(scene.sites)}
+        for mover, choice in self._goes:
+            decision.ledger.take(*self._ledger.of(choice))
+            c = site[mover.attempt.cluster]
+            gone = np.zeros((2, len(scene.sites), scene.axis))
+            pue = scene.sites[c].pue
+            gone[:, c] = used_by(self._snapshot, scene.hours, mover.attempt, pue)
+            gone[:, :, : choice.slot + 1] = 0.0
+            decision.ledger.take(-gone[0], -gone[1])
 
     def _best(self, m: int, stay: Choice) -> Move | None:
         """The best move that gains, everything else being where it is."""
@@ -251,11 +254,14 @@ class _Moving(WhatIf):
         room_yuan = block.room_yuan(self.residual.left) + np.where(block.allowed, 0.0, np.inf)
         stays = self._terms(stay, self.residual.excess_yuan(stay))
         best: Move | None = None
+        barred = self._overdrawn() if mover.attempt.spec.min_green_share else frozenset()
         for row in np.flatnonzero(np.isfinite(room_yuan[:, slot])).tolist():
             choice, pool = Choice(block.span.start + row, slot), int(block.pools[row])
             room = self._decision.model.scene.pools[pool].room(mover.attempt.spec)[slot]
             beyond = self._last(choice) >= axis
             if pool == own or beyond or room < mover.attempt.spec.workers:
+                continue
+            if self.model.scene.pools[pool].cluster in barred:
                 continue
             goes = self._terms(choice, float(room_yuan[row, slot]))
             move = Move(
@@ -266,6 +272,17 @@ class _Moving(WhatIf):
             if move.net_yuan > 0 and (best is None or move.net_yuan > best.net_yuan):
                 best = move
         return best
+
+    def _overdrawn(self) -> frozenset[str]:
+        """Clusters whose green supply is divided otherwise beside what runs than the plan had it,
+        so that jobs of one kind hold more than their part: what the other's lacks, nobody sees."""
+        return frozenset(
+            cluster
+            for family in self.model.families
+            if family.hard and family.code is ReasonCode.GREEN
+            for g, cluster in enumerate(family.rule.groups)
+            if (self.residual.left[family.from_row + g] < -TOLERANCE).any()
+        )
 
     def _last(self, choice: Choice) -> int:
         """The slot behind the last one that a run touches."""

@@ -8,6 +8,7 @@ from ortools.sat.python import cp_model
 
 from policies.scene import TOLERANCE, Bools, Floats, Pool
 from scheduler.domain.job import JobSpec
+from scheduler.planner.pools import need_of
 
 # Cores and GB are counted in thousandths, demand rounded up.
 PARTS = 1000
@@ -55,14 +56,9 @@ def _weight(spec: JobSpec) -> tuple[int, float, float, int]:
     return (shape.gpus, shape.cpus, shape.memory_gb, spec.workers)
 
 
-def _need(spec: JobSpec) -> Floats:
-    shape = spec.per_worker
-    return np.array([shape.gpus, shape.cpus, shape.memory_gb], dtype=float)
-
-
 def _best_fit(free: Floats, spec: JobSpec, closed: Bools) -> list[int] | None:
     """Takes from ``free`` if the whole gang fits: each worker where the least is left over."""
-    need, left, nodes = _need(spec), free.copy(), []
+    need, left, nodes = need_of(spec), free.copy(), []
     for _ in range(spec.workers):
         fits = np.flatnonzero((left + TOLERANCE >= need).all(axis=1) & ~closed)
         if not len(fits):
@@ -94,7 +90,7 @@ def _repair(
         cp.add(cp_model.LinearExpr.sum(on[i]) == gang.workers * kept[i])
     for resource, capacity in enumerate(free):
         scale = 1 if resource == 0 else PARTS
-        needs = [int(np.ceil(_need(g)[resource] * scale - TOLERANCE)) for g in gangs]
+        needs = [int(np.ceil(need_of(g)[resource] * scale - TOLERANCE)) for g in gangs]
         for n in count:
             used = cp_model.LinearExpr.weighted_sum([row[n] for row in on], needs)
             cp.add(used <= int(capacity[n]))

@@ -10,7 +10,8 @@ from scheduler.domain.reason import ReasonCode
 from scheduler.planner.plan import Placement, Verdict
 from scheduler.planner.snapshot import RunningAttempt, Snapshot
 
-WAITS_FOR_ROOM = frozenset({ReasonCode.CAPACITY, ReasonCode.GANG_FRAGMENTED, ReasonCode.QUOTA})
+# Waiting for what running attempts hold.
+HELD_BY_RUNS = frozenset({ReasonCode.CAPACITY, ReasonCode.GANG_FRAGMENTED, ReasonCode.QUOTA})
 # A run that is a little late delays nobody.
 LEAST_S = 60.0
 # Named to one job, those first that have overrun by most.
@@ -35,7 +36,7 @@ def overruns_told(
     told = dict[str, str]()
     for job, verdict in zip(snapshot.jobs, verdicts, strict=True):
         waits = verdict.outcome is not Outcome.PLACED
-        if not waits or verdict.code not in WAITS_FOR_ROOM:
+        if not waits or verdict.code not in HELD_BY_RUNS:
             continue
         if (pool := planned.get(job.id)) is not None:
             there = late.get(pool, [])

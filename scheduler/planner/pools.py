@@ -9,6 +9,7 @@ import numpy as np
 
 from policies.scene import OVERLAP_S, Floats, Pool, PoolClaim, shapes
 from scheduler.domain.fleet import Node, NodeLifecycle, Site
+from scheduler.domain.job import JobSpec
 from scheduler.planner.snapshot import RunningAttempt, Snapshot
 
 
@@ -49,6 +50,12 @@ def pools_of(snapshot: Snapshot, sites: Sequence[Site]) -> tuple[Pool, ...]:
     return tuple(pools)
 
 
+def need_of(spec: JobSpec) -> Floats:
+    """Accelerators, cores and GB of one worker, (3,)."""
+    shape = spec.per_worker
+    return np.array([shape.gpus, shape.cpus, shape.memory_gb], dtype=float)
+
+
 def _has(nodes: Sequence[Node]) -> Floats:
     has = [[n.gpus, n.cpus, n.memory_gb] for n in nodes]
     return np.array(has, dtype=float).reshape(len(nodes), 3)
@@ -69,8 +76,7 @@ def _held(snapshot: Snapshot) -> dict[str, list[tuple[int, Floats]]]:
     held: dict[str, list[tuple[int, Floats]]] = defaultdict(list)
     start_at = snapshot.start_at
     for attempt in snapshot.running:
-        shape = attempt.spec.per_worker
-        amounts = np.array([shape.gpus, shape.cpus, shape.memory_gb], dtype=float)
+        amounts = need_of(attempt.spec)
         until = last_slot(attempt, snapshot.slot_s, start_at)
         for node in attempt.nodes:
             held[node].append((until, amounts))

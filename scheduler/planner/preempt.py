@@ -11,13 +11,13 @@ import numpy as np
 
 from policies.scene import Floats, Ints
 from scheduler.domain.explanation import Outcome
-from scheduler.domain.job import JobSpec
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner.binding import blocking_rows
 from scheduler.planner.block import Block
 from scheduler.planner.decision import Decision
 from scheduler.planner.places import Choice
 from scheduler.planner.plan import Interruption, InterruptionKind, Placement, Verdict
+from scheduler.planner.pools import need_of
 from scheduler.planner.snapshot import PendingJob, RunningAttempt, Snapshot
 from scheduler.planner.stopping import stop_yuan, under_way
 from scheduler.planner.victims import Victim, cheapest_room, rooms, taken
@@ -91,11 +91,6 @@ def _waiting(snapshot: Snapshot, decision: Decision, verdicts: Sequence[Verdict]
     return sorted(found, key=lambda w: (-w.job.spec.priority, w.job.submitted_at, w.job.id))
 
 
-def _need(spec: JobSpec) -> Floats:
-    shape = spec.per_worker
-    return np.array([shape.gpus, shape.cpus, shape.memory_gb], dtype=float)
-
-
 class _Preemption:
     """One round's search; what is given to one job is gone for the next."""
 
@@ -122,7 +117,7 @@ class _Preemption:
         for placement in placements:
             for name in placement.nodes:
                 p, n = self._where[name]
-                self._free[p][n] -= _need(specs[placement.job_id])
+                self._free[p][n] -= need_of(specs[placement.job_id])
         # No room is made on single nodes that are, or will be, in maintenance.
         single = (closure for closure in self._scene.closures if not closure.whole)
         closed = {(c.pool, n) for c in single for n in c.nodes.tolist()}
@@ -136,7 +131,7 @@ class _Preemption:
             if under_way(attempt, snapshot):
                 for pool, node in self._nodes(attempt):
                     if (pool, node) not in closed:
-                        self._soon[pool][node] += _need(attempt.spec)
+                        self._soon[pool][node] += need_of(attempt.spec)
             elif attempt.stoppable and self._outlasts_its_grace(attempt):
                 first = next(self._nodes(attempt), None)
                 if first is not None and closed.isdisjoint(self._nodes(attempt)):
@@ -195,7 +190,7 @@ class _Preemption:
 
     def _has_room(self, one: Waiting, pairs: Sequence[int], told: dict[str, str]) -> bool:
         """Sets aside what is free or is being freed, if that is enough."""
-        need, workers = _need(one.job.spec), one.job.spec.workers
+        need, workers = need_of(one.job.spec), one.job.spec.workers
         for pair in pairs:
             pool = int(self._model.candidates.pairs.pool[pair])
             free = rooms(self._free[pool], need)
@@ -224,7 +219,7 @@ class _Preemption:
                 continue
             self._searches -= 1
             victims = [self._victims[r] for r in below]
-            room = cheapest_room(self._soon[pool], _need(spec), spec.workers, victims)
+            room = cheapest_room(self._soon[pool], need_of(spec), spec.workers, victims)
             if room is not None:
                 found += 1
                 chosen = tuple(below[v] for v in room.victims)
@@ -242,7 +237,7 @@ class _Preemption:
             stoppable.sort(key=lambda r: (self._priority(r), -self._started_s(r), r))
             for r in stoppable:
                 nodes = tuple(node for _, node in self._nodes(self._snapshot.running[r]))
-                need = _need(self._snapshot.running[r].spec)
+                need = need_of(self._snapshot.running[r].spec)
                 amounts = (float(need[0]), float(need[1]), float(need[2]))
                 self._victims[r] = Victim(self._cost_yuan(r), amounts, nodes)
         return stoppable
@@ -271,9 +266,9 @@ class _Preemption:
         running, where = self._snapshot.running, self._name(offer.pool)
         for r in offer.victims:
             for pool, node in self._nodes(running[r]):
-                self._soon[pool][node] += _need(running[r].spec)
+                self._soon[pool][node] += need_of(running[r].spec)
             self._stoppable[offer.pool].remove(r)
-        self._take(offer.pool, offer.workers, _need(one.job.spec))
+        self._take(offer.pool, offer.workers, need_of(one.job.spec))
         start = "had no start within the horizon"
         if one.choice is not None:
             first_s = float(self._model.candidates.pairs.start_s(one.choice.pair))

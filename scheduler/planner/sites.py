@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 
-from policies.green import first_s
+from policies.holds import first_s
 from policies.scene import OVERLAP_S, Floats, SiteView
 from policies.ways import link_to, loads_gb
-from scheduler.domain.fleet import Link, Node, Site
+from scheduler.domain.fleet import Link, Site
 from scheduler.domain.job import GreenMatching, JobSpec
 from scheduler.domain.series import Series, constant
 from scheduler.planner.pools import last_slot
@@ -34,9 +34,9 @@ def site_views(snapshot: Snapshot, hours: Floats) -> tuple[SiteView, ...]:
     running: dict[str, list[RunningAttempt]] = defaultdict(list)
     for attempt in snapshot.running:
         running[attempt.cluster].append(attempt)
-    nodes = {node.id: node for node in snapshot.nodes}
+    draws = _Draws(snapshot)
     return tuple(
-        _site_view(site, snapshot, hours, _loads(site, running[site.cluster], nodes))
+        _site_view(site, snapshot, hours, [(a, draws.kw(a)) for a in running[site.cluster]])
         for site in snapshot.sites.values()
     )
 
@@ -44,16 +44,36 @@ def site_views(snapshot: Snapshot, hours: Floats) -> tuple[SiteView, ...]:
 Load = tuple[RunningAttempt, float]  # with the IT power it draws
 
 
-def _loads(site: Site, running: list[RunningAttempt], nodes: dict[str, Node]) -> list[Load]:
-    loads = []
-    for attempt in running:
-        spec, load_kw = attempt.spec, 0.0
+class _Draws:
+    """What running attempts draw. A node that has not reported since the scheduler's start may run
+    on all the same: it is taken to be as hungry as the hungriest of its pool, or of its cluster
+    where the pool has no other."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._nodes = {node.id: node for node in snapshot.nodes}
+        named = {name for attempt in snapshot.running for name in attempt.nodes}
+        # Of an accelerator and of a core, by pool, and by cluster under None.
+        self._most_kw: dict[tuple[str, str | None], tuple[float, float]] = {}
+        for node in snapshot.nodes if named - self._nodes.keys() else ():
+            for of in ((node.cluster, node.accelerator), (node.cluster, None)):
+                gpu_kw, cpu_kw = self._most_kw.get(of, (0.0, 0.0))
+                self._most_kw[of] = max(gpu_kw, node.gpu_power_kw), max(cpu_kw, node.cpu_power_kw)
+
+    def kw(self, attempt: RunningAttempt) -> float:
+        """IT power of an attempt."""
+        spec, total_kw = attempt.spec, 0.0
         for name in attempt.nodes:
-            node = nodes.get(name)
-            if node is not None and node.cluster == site.cluster:
-                load_kw += it_power_kw(spec, node.gpu_power_kw, node.cpu_power_kw) / spec.workers
-        loads.append((attempt, load_kw))
-    return loads
+            node = self._nodes.get(name)
+            if node is None:
+                total_kw += it_power_kw(spec, *self._unseen_kw(attempt)) / spec.workers
+            elif node.cluster == attempt.cluster:
+                total_kw += it_power_kw(spec, node.gpu_power_kw, node.cpu_power_kw) / spec.workers
+        return total_kw
+
+    def _unseen_kw(self, attempt: RunningAttempt) -> tuple[float, float]:
+        most_kw, cluster = self._most_kw, attempt.cluster
+        of_cluster = most_kw.get((cluster, None), (0.0, 0.0))
+        return most_kw.get((cluster, attempt.accelerator), of_cluster)
 
 
 def it_power_kw(spec: JobSpec, gpu_power_kw: float, cpu_power_kw: float) -> float:
@@ -163,6 +183,16 @@ def _running(
             held_kw[:last] += load_kw * share
             held_kwh[:last] += load_kw * share * np.maximum(covered, 0.0)
     return kw, held_kw, kwh, held_kwh
+
+
+def used_by(
+    snapshot: Snapshot, hours: Floats, attempt: RunningAttempt, pue: Floats
+) -> tuple[Floats, Floats]:
+    """What one running attempt uses at the door in each slot, and what of that it holds, in kWh;
+    (A,) each."""
+    load = (attempt, _Draws(snapshot).kw(attempt))
+    _, _, kwh, held_kwh = _running(snapshot, hours, [load], pue)
+    return kwh * pue, held_kwh * pue
 
 
 def _green_until_at(attempt: RunningAttempt, pue: Floats) -> datetime:

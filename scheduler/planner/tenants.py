@@ -8,6 +8,7 @@ from policies.scene import Floats, Quota
 from scheduler.domain.fleet import NodeLifecycle
 from scheduler.domain.job import JobSpec
 from scheduler.planner.pools import last_slot
+from scheduler.planner.reach import Reach
 from scheduler.planner.snapshot import Snapshot
 
 
@@ -33,13 +34,18 @@ def above_share(snapshot: Snapshot) -> frozenset[int]:
     Weighted dominant resource fairness (Ghodsi et al., NSDI 2011): a tenant's share is the larger
     of its parts of all accelerators and of all cores, what runs and what waits before the job
     (higher priority, then older) counted; its fair share is its weight's part of the weights of all
-    tenants that have anything running or waiting. Unless tenants are declared, and jobs of two of
-    them wait, nobody is above.
+    tenants that have anything running or waiting. What could not start within the horizon anyway
+    does not count as waiting. Unless tenants are declared, and jobs of two of them wait, nobody is
+    above.
     """
     rules, jobs = snapshot.rules.tenants, snapshot.jobs
     waiting: dict[str, list[int]] = defaultdict(list)
     for i, job in enumerate(jobs) if rules else ():
         waiting[job.spec.tenant].append(i)
+    if len(waiting) < 2:
+        return frozenset()
+    reach = Reach(snapshot)
+    waiting = {t: mine for t, mine in waiting.items() if any(reach.holds(jobs[i]) for i in mine)}
     if len(waiting) < 2:
         return frozenset()
     ready = [node for node in snapshot.nodes if node.lifecycle is NodeLifecycle.READY]
@@ -57,8 +63,8 @@ def above_share(snapshot: Snapshot) -> frozenset[int]:
             parts = [h / f for h, f in zip(held, fleet, strict=True) if f > 0]
             if max(parts, default=0.0) >= fair:
                 above.add(i)
-            elif (spec := jobs[i].spec).gpus <= fleet[0]:  # what is too big takes nothing
-                held = _plus(held, spec)
+            elif reach.holds(jobs[i]):
+                held = _plus(held, jobs[i].spec)
     return frozenset(above)
 
 

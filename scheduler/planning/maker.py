@@ -10,6 +10,7 @@ from typing import Protocol
 
 from scheduler.checker import check
 from scheduler.domain.explanation import Explanation, Outcome
+from scheduler.domain.reason import Reason
 from scheduler.domain.round import PlacementRecord
 from scheduler.domain.why import Obstacles, Starts
 from scheduler.planner.budget import Budget
@@ -277,7 +278,23 @@ class _News:
         return placement_record(placement, None, self._explanation(i), self.ask.round_id)
 
     def _explanation(self, i: int) -> Explanation:
-        return _finished(self._plan.explanations[i], self.ask, self._plan)
+        try:
+            told = self._plan.explanations[i]
+        except Exception as error:  # whatever ails the words for one job, the plan for all stands
+            told = _untold(self._plan.verdicts[i], self.ask, error)
+        return _finished(told, self.ask, self._plan)
+
+
+def _untold(verdict: Verdict, ask: Ask, error: Exception) -> Explanation:
+    """What remains to be said of a job where saying more fails."""
+    text = f"Nothing more can be said of it: {type(error).__name__}: {error}."
+    return Explanation(
+        job_id=verdict.job_id,
+        decided_at=ask.now_at,
+        outcome=verdict.outcome,
+        reason=Reason(verdict.code, text),
+        candidates=(),
+    )
 
 
 def _finished(explanation: Explanation, ask: Ask, plan: Plan) -> Explanation:

@@ -1,8 +1,9 @@
 """What may stand in a policy file."""
 
+from datetime import datetime
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from policies.rules import Rules
 from scheduler.domain.rules import ClusterRule, Maintenance, TenantRule, WaitingClass
@@ -10,6 +11,18 @@ from scheduler.policyfile.weights import NotNegative, Positive, Section, Weights
 
 _WEIGHTS = WeightsSection()
 Name = Annotated[str, Field(min_length=1, max_length=128)]
+# Of what is declared: far enough from the ends of the calendar for any zone.
+YEARS = (2000, 2199)
+
+
+def _of_our_time(at: datetime) -> datetime:
+    if not YEARS[0] <= at.year <= YEARS[1]:
+        fix = "for good is until 2199" if at.year > YEARS[1] else "give a later one"
+        raise ValueError(f"{at.isoformat()} is not of the years {YEARS[0]} to {YEARS[1]}: {fix}")
+    return at
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
 
 
 class ClusterSection(Section):
@@ -83,8 +96,8 @@ class MaintenanceSection(Section):
     cluster: Name = Field(description="whose nodes they are")
     node: Name | None = Field(default=None, description="one node; default: all of the cluster")
     accelerator: Name | None = Field(default=None, description="only nodes with this model")
-    from_at: AwareDatetime = Field(alias="from", description="ISO 8601 with its zone")
-    to_at: AwareDatetime = Field(alias="to", description="ISO 8601 with its zone")
+    from_at: Time = Field(alias="from", description="ISO 8601 with its zone, from 2000 on")
+    to_at: Time = Field(alias="to", description="ISO 8601 with its zone, up to 2199")
     why: Name = Field(description="told to those who wait")
 
     @model_validator(mode="after")

@@ -91,6 +91,74 @@ def test_both_kinds_share_the_supply_as_they_ask_for_it() -> None:
     assert sum(p.green_kwh for p in now) == pytest.approx(2 * LOAD_KW / 4)
 
 
+def _half_and_half(green_kw: float, **run: object) -> World:
+    """A small job that matches by the slot, behind one that matches by the run."""
+    world = World().hub("qingyang", nodes=2, green_kw=green_kw).hub("horinger", green_kw=0.0)
+    given = {"gpus": 8, "min_green_share": 1.0, "green_matching": RUN, **run}
+    world.job("run", **given)  # type: ignore[arg-type]
+    return world.job("slot", min_green_share=0.9, must_be_in=("qingyang",))
+
+
+@pytest.mark.parametrize(
+    "never",
+    [
+        {"models": {"910B": 1.0}},
+        {"earliest_minutes": 60 * 24},
+        {"gpus": 9},
+        {"must_be_in": ("horinger",)},
+        {"workers": 2, "minutes": 180},
+        {"minutes": 60 * 24 * 300},
+    ],
+)
+def test_what_cannot_start_here_takes_no_part_of_the_supply(never: dict[str, object]) -> None:
+    # The run job would be first in line for the 5 kW, which are too few for both.
+    world = _half_and_half(5.0, **never)
+    world.busy("qingyang-0", gpus=4, minutes=600)
+    assert world.plan().placed("slot").now
+
+
+def test_who_asks_for_little_has_it_and_the_other_has_the_rest() -> None:
+    # 4.8 kW for each of ten, 0.54 kW: of 11 kW two of the ten and the small one start.
+    world = World().hub("qingyang", nodes=20, green_kw=11.0)
+    world.job("run", count=10, gpus=8, min_green_share=1.0, green_matching=RUN)
+    world.job("slot", min_green_share=0.9)
+    started = [p.job_id.split("-")[0] for p in world.plan().plan.placements if p.now]
+    assert sorted(started) == ["run", "run", "slot"]
+
+
+def test_a_part_that_holds_no_job_of_its_kind_goes_to_the_other() -> None:
+    # Halves of 8 kW are too small for 4.8, not for 2.4; of 5 kW there is enough for one alone.
+    world = World().hub("qingyang", nodes=9, green_kw=8.0)
+    world.job("run", count=4, gpus=8, min_green_share=1.0, green_matching=RUN)
+    world.job("slot", count=4, gpus=4, min_green_share=1.0)
+    assert [p.job_id.split("-")[0] for p in world.plan().plan.placements if p.now] == [
+        "run",
+        "slot",
+    ]
+    for first, starts in ((0, "run"), (5, "slot")):
+        world = _half_and_half(5.0)
+        world.jobs[1] = replace(world.jobs[1], spec=replace(world.jobs[1].spec, priority=first))
+        planned = world.plan()
+        assert [p.job_id for p in planned.plan.placements if p.now] == [starts]
+    [told] = [c.reason.message for c in planned.why("run").candidates if c.cluster == "qingyang"]
+    assert "0.00 kW left of the 5.00 kW" in told
+    assert ", 5.00 kW set apart for jobs that match by the slot: to be green to 100%" in told
+
+
+def test_a_first_part_that_lasts_too_long_is_told_as_such() -> None:
+    world = World().hub("qingyang").job("job", minutes=60 * 24 * 300, min_green_share=1.0)
+    world.jobs[0] = replace(world.jobs[0], spec=replace(world.jobs[0].spec, green_matching=RUN))
+    reason = world.plan().why("job").reason
+    assert reason.code is ReasonCode.GREEN
+    assert "its first 432000 min; begun at 12:00 UTC, these last beyond 2026-" in reason.message
+
+
+def test_what_may_not_start_yet_is_told_so() -> None:
+    world = World().hub("qingyang")
+    world.job("job", earliest_minutes=60 * 24, min_green_share=1.0, green_matching=RUN)
+    assert world.plan().why("job").reason.code is ReasonCode.NOT_YET
+
+
 def test_a_varying_pue_is_held_for() -> None:
     pue = [1.0] * 4 + [1.5] * 20
     world = World().hub("qingyang", green_kw=[8.0] * 10 + [0.0] * 14, pue=pue)

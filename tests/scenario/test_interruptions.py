@@ -9,13 +9,13 @@ from policies.base import Policy
 from policies.scene import Scene
 from policies.weights import Weights
 from scheduler.domain.explanation import Outcome
-from scheduler.domain.job import DataInput, JobState
+from scheduler.domain.job import DataInput, GreenMatching, JobState
 from scheduler.domain.reason import Reason, ReasonCode
 from scheduler.planner import what_if
 from scheduler.planner.candidates import Candidates, find_candidates
 from scheduler.planner.plan import InterruptionKind
 from scheduler.planner.snapshot import Claim
-from tests.scenario.world import NOON, Planned, World, link
+from tests.scenario.world import NOON, Planned, World, link, series
 
 PREEMPT, MIGRATE = InterruptionKind.PREEMPT, InterruptionKind.MIGRATE
 
@@ -278,6 +278,40 @@ def test_green_that_only_the_moved_run_would_use_counts_once() -> None:
         )
     planned = world.plan(weights=Weights(nongreen_yuan_per_kwh=0.1))
     assert len(planned.stopped(MIGRATE)) == 1
+
+
+def test_a_move_takes_no_green_supply_that_the_plan_holds_in_another_way() -> None:
+    # Of 10 kW the plan's jobs hold 9.6 over their runs; the run would hold 1.2 slot by slot.
+    world = dear_and_green(0.1, gpus=2, min_green_share=1.0).hub("zhongwei", nodes=2)
+    for name, kw in (("qingyang", 1000.0), ("zhongwei", 10.0)):
+        world.sites[name] = replace(world.sites[name], green_supply_kw=series(kw))
+    matching = GreenMatching.RUN
+    green = {"min_green_share": 1.0, "green_matching": matching, "must_be_in": ("zhongwei",)}
+    planned = world.job("job", count=2, gpus=8, minutes=600, **green).plan()
+    assert [p.now for p in planned.plan.placements] == [True, True]
+    assert planned.plan.interruptions == ()
+    world.jobs.pop()
+    assert world.plan().stopped(MIGRATE), "with one job less there is enough for both"
+
+
+def test_what_is_told_of_a_placement_counts_on_what_moves_beside_it() -> None:
+    # 5 kW of green supply: the job had it for itself, until a run of 4.8 kW moves to it.
+    world = dear_and_green(0.1).hub("zhongwei")
+    world.sites["zhongwei"] = replace(world.sites["zhongwei"], green_supply_kw=series(5.0))
+    planned = world.job("job", gpus=8, minutes=60, must_be_in=("zhongwei",)).plan()
+    [moves] = planned.plan.interruptions
+    assert moves.place is not None
+    placement, why = planned.placed("job"), planned.why("job")
+    assert placement.now
+    assert 0.5 < placement.green_kwh / placement.energy_kwh < 0.6
+    [told] = [one for one in why.candidates if one.chosen]
+    assert told.green_share == pytest.approx(placement.green_kwh / placement.energy_kwh)
+    assert why.saving is not None
+    for carbon_kg in (told.carbon_kg, why.saving.carbon_kg):
+        assert carbon_kg == pytest.approx(placement.carbon_kg)
+    # Each kWh of the first hour is green once; later the run has the supply for itself.
+    later_kwh = (moves.place.end_at - placement.end_at).total_seconds() / 3600 * 4.8
+    assert placement.green_kwh + moves.place.green_kwh - later_kwh == pytest.approx(5.0)
 
 
 def test_a_resumed_job_is_planned_with_what_is_left_of_it() -> None:

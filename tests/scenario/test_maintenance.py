@@ -1,9 +1,15 @@
 """What is declared to be in maintenance is left alone, and said to be."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
 from scheduler.checker import check
 from scheduler.domain.reason import ReasonCode
+from scheduler.domain.rules import Maintenance
 from scheduler.planner.pipeline import plan
-from tests.scenario.world import World
+from tests.scenario.world import NOON, World
 
 
 def test_a_run_waits_for_the_end_of_its_only_hubs_maintenance() -> None:
@@ -71,6 +77,19 @@ def test_maintenance_that_is_over_or_elsewhere_binds_nobody() -> None:
     world = World().hub("qingyang").hub("horinger", price=0.9)
     world.closed("qingyang", -60, 0).closed("horinger", 0, 600).closed("nowhere", 0, 600)
     assert world.job("job").plan().where() == {"job": "qingyang 12:00"}
+
+
+@pytest.mark.parametrize("hours", [-8, 8])
+def test_maintenance_for_all_the_time_there_is_breaks_nothing(hours: int) -> None:
+    # The planner keeps to the zone that it is told the time in: there the calendar ends elsewhere.
+    world = World(now_at=NOON.astimezone(timezone(timedelta(hours=hours), "here")))
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    declared = Maintenance(cluster="qingyang", from_at=first, to_at=last, why="sold")
+    world.rules = replace(world.rules, maintenance=(declared,))
+    planned = world.hub("qingyang", price=0.1).hub("horinger").job("job").plan()
+    assert planned.placed("job").cluster == "horinger"
+    [closed] = [c for c in planned.why("job").candidates if c.cluster == "qingyang"]
+    assert "from 1000-01-01 00:00 here to 9998-12-31 23:59 here: sold" in closed.reason.message
 
 
 def _objections(world: World, **closed: str) -> list[str]:

@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from scheduler.checker import check
 from scheduler.domain.explanation import Outcome
-from scheduler.domain.job import DataInput
+from scheduler.domain.job import DataInput, GreenMatching
 from scheduler.domain.reason import ReasonCode
+from scheduler.planner.pipeline import plan
 from scheduler.planner.snapshot import PlannedStart
 from tests.scenario.world import NOON, World, link
 
@@ -118,6 +120,26 @@ def test_the_power_cap_counts_what_runs() -> None:
     assert planned.why("job").reason.code is ReasonCode.POWER_CAP
 
 
+@pytest.mark.parametrize("matching", list(GreenMatching))
+@pytest.mark.parametrize("model", ["A800", "910B"])
+def test_what_runs_on_a_node_that_has_not_reported_yet_draws_power(
+    model: str, matching: GreenMatching
+) -> None:
+    def world(**scarce: Any) -> World:
+        made = World().hub("qingyang", model=model, **scarce).hub("qingyang", model="A800")
+        made.busy("qingyang-0", gpus=8, min_green_share=1.0, green_matching=matching)
+        green = {"min_green_share": 1.0, "green_matching": matching}
+        made.job("job", gpus=8, minutes=15, models={"A800": 1.0}, **green)
+        del made.nodes[0]
+        return made
+
+    for scarce in ({"green_kw": 9.0}, {"power_cap_kw": 9.0}):
+        assert world(**scarce).plan().where() == {"job": "qingyang 13:00"}
+        seen = world(**scarce).snapshot()
+        blind = replace(seen, running=())
+        assert any(words.startswith("qingyang") for words in check(seen, plan(blind)))
+
+
 def test_a_gang_is_not_split_over_the_gaps() -> None:
     world = World().hub("qingyang", nodes=2, gpus=4)
     world.busy("qingyang-0", gpus=2, minutes=20).busy("qingyang-1", gpus=2, minutes=60)
@@ -178,6 +200,13 @@ def test_two_transfers_share_a_link_in_turn() -> None:
     assert sorted(planned.where().values()) == ["qingyang 12:00", "qingyang 12:15"]
     late = next(e for e in planned.plan.explanations if e.outcome is Outcome.PLANNED)
     assert late.reason.code is ReasonCode.LINK
+
+
+def test_data_that_would_come_for_more_than_a_year_do_not_come() -> None:
+    world = World().hub("qingyang", links=(link("shanghai", 1e-9),))
+    reason = world.job("job", data=(DataInput(1e6, "shanghai"),)).plan().why("job").reason
+    assert reason.code is ReasonCode.DATA
+    assert "1e+06 GB at shanghai (more than a year at 1e-09 Gbit/s)" in reason.message
 
 
 def test_a_transfer_that_is_under_way_uses_its_link() -> None:

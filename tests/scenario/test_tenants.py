@@ -1,6 +1,7 @@
 """Quotas bind; shares decide who goes first, and lend what nobody else asks for."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,28 @@ def test_within_a_tenant_the_urgent_come_first() -> None:
     scene = build_scene(_with(world, lab=TenantRule()).snapshot())
     above = [c.spec.priority for c in scene.classes if c.above_share for _ in c.jobs]
     assert above == [0, 0, 0]  # four of eight are lab's: the urgent three and one more
+
+
+@pytest.mark.parametrize(
+    "never",
+    [
+        {"models": {"910B": 1.0}},
+        {"earliest_minutes": 60 * 24 * 200},
+        {"must_be_in": ("atlantis",)},
+        {"max_rtt_ms": 1.0},
+        {"gpus": 9},
+    ],
+)
+def test_what_cannot_start_takes_nothing_of_its_tenants_share(never: dict[str, Any]) -> None:
+    world = World().hub("qingyang").job("never", tenant="lab", priority=5, **{"gpus": 8, **never})
+    world.job("job", gpus=8, tenant="lab").job("other", gpus=8, tenant="firm")
+    assert _above(_with(world, lab=TenantRule())) == {}
+
+
+def test_a_tenant_with_nothing_that_can_start_shares_with_nobody() -> None:
+    world = World().hub("qingyang").job("job", count=2, gpus=8, tenant="lab")
+    world.job("never", gpus=8, tenant="firm", models={"910B": 1.0})
+    assert _above(_with(world, lab=TenantRule())) == {}
 
 
 def test_alone_nobody_is_above_its_share() -> None:

@@ -16,6 +16,7 @@ from scheduler.planner.closures import closed_to_runs
 from scheduler.planner.decision import Decision
 from scheduler.planner.model import Model, build_model
 from scheduler.planner.plan import Placement
+from scheduler.planner.pools import need_of
 from scheduler.planner.relax.taken import Others
 from scheduler.planner.scene import build_scene
 from scheduler.planner.snapshot import PendingJob, Snapshot
@@ -54,7 +55,7 @@ class Beside:
             if placement.job_id != self.job.id:
                 for node in placement.nodes:
                     taken = self._held.setdefault(node, np.zeros(3))
-                    taken += _need(specs[placement.job_id])
+                    taken += need_of(specs[placement.job_id])
 
     def wishes(self, specs: Sequence[JobSpec]) -> "Wishes":
         """The job, once with each spec."""
@@ -116,7 +117,7 @@ class Wishes:
     def _holds(self, klass: int, pool: int, run_s: float) -> bool:
         """Whether a gang that starts now finds nodes beside those that do."""
         scene, spec = self.model.scene, self.model.scene.classes[klass].spec
-        where, need = scene.pools[pool], _need(spec)
+        where, need = scene.pools[pool], need_of(spec)
         free = np.stack(
             [where.free_gpus[:, 0], where.free_cpus[:, 0], where.free_memory_gb[:, 0]], axis=1
         )
@@ -126,11 +127,6 @@ class Wishes:
         if (closed := closed_to_runs(scene, pool, [scene.now_s + run_s])) is not None:
             free[closed[0]] = 0.0
         return int(_rooms(free, need, spec.workers).sum()) >= spec.workers
-
-
-def _need(spec: JobSpec) -> Floats:
-    shape = spec.per_worker
-    return np.array([shape.gpus, shape.cpus, shape.memory_gb], dtype=float)
 
 
 def _rooms(free: Floats, need: Floats, most: int) -> Ints:

@@ -99,6 +99,17 @@ def test_the_example_says_one_of_everything() -> None:
             "from: 2026-11-20T10:00Z, to: 2026-11-20T11:00Z}]",
             "maintenance.0: node = 'n' and accelerator = 'm': name one of them",
         ),
+        (
+            "maintenance: [{cluster: a, from: 2026-13-01T00:00:00+08:00, "
+            "to: 2026-12-02T00:00:00+08:00, why: x}]",
+            "maintenance.0.from = '2026-13-01T00:00:00+08:00': input should be a valid datetime",
+        ),
+        (
+            "maintenance: [{cluster: a, from: 2026-11-20T10:00Z, to: 9999-12-31T00:00Z, why: x}]",
+            "maintenance.0.to: 9999-12-31T00:00:00+00:00 is not of the years 2000 to 2199: for",
+        ),
+        ("weights: !!timestamp 2026-13-01", "weights = '2026-13-01': input should be a valid dictionary"),
+        ("weights: " + "[" * 5000, "is not YAML: "),
         ("- a\n- b", "holds ['a', 'b']; it takes keys: weights, forecast_quantile"),
         ("weights: [", "is not YAML"),
         (
@@ -127,7 +138,12 @@ def test_a_change_counts_and_a_bad_one_does_not(tmp_path: Path) -> None:
     live = LiveRules(file)
     assert live.now().weights.moving_yuan == 2
     for n, (text, expected) in enumerate(
-        [("weights: {moving_yuan: 3}\n", 3), ("weights: {moving_yuan: no}\n", 3), ("", 1)]
+        [
+            ("weights: {moving_yuan: 3}\n", 3),
+            ("weights: {moving_yuan: no}\n", 3),
+            ("maintenance: !!timestamp 2026-13-01\n", 3),
+            ("", 1),
+        ]
     ):
         written(tmp_path, text)
         os.utime(file, (n, n))  # a clock too coarse to tell two writes apart

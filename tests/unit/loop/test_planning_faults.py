@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from scheduler.clock import PowerClock
+from scheduler.domain.explanation import Explanation
 from scheduler.domain.job import JobState
 from scheduler.domain.reason import ReasonCode
 from scheduler.domain.transitions import Event
-from scheduler.planner.plan import Plan
+from scheduler.planner.plan import Explanations, Plan
 from scheduler.planner.snapshot import Snapshot
 from scheduler.planning import loop as loop_module
 from scheduler.store.errors import StoreError
@@ -173,6 +175,28 @@ async def test_a_plan_that_is_legal_but_for_one_job_is_made_without_it(tmp_path:
         async with going(at_work):
             await eventually(lambda: at_work.book.active()[good.id].state is JobState.ASSIGNED)
         assert await at_work.state(bad) is JobState.PENDING
+
+
+async def test_a_job_that_cannot_be_told_of_costs_nobody_his_start(tmp_path: Path) -> None:
+    def tongue_tied(snapshot: Snapshot) -> Plan:
+        made = plan_of(snapshot, *(place(snapshot, job) for job in snapshot.jobs[1:]))
+
+        def tell(i: int) -> Explanation:
+            if i == 0:
+                raise OverflowError("date value out of range")
+            return made.explanations[i]
+
+        return replace(made, explanations=Explanations(made.verdicts, tell))
+
+    async with desk(tmp_path, ManualClock()) as at_work:
+        waits, starts = await at_work.submit(), await at_work.submit()
+        at_work.decide = tongue_tied
+        await at_work.loop.round("tick")
+        assert await at_work.state(starts) is JobState.ASSIGNED
+        told = at_work.loop.waits_because(waits.id)
+    assert told is not None
+    assert told.code is ReasonCode.CAPACITY
+    assert "OverflowError: date value out of range" in told.message
 
 
 async def test_a_job_that_ends_is_no_longer_suspected(tmp_path: Path) -> None:

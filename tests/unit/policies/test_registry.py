@@ -20,7 +20,7 @@ def _toll(scene: Scene, pairs: Pairs) -> Floats:
     return np.where(pays, 100.0, 0.0)
 
 
-def _one_at_a_time(scene: Scene) -> tuple[Rows, ...]:
+def _one_at_a_time(scene: Scene, _: Pairs) -> tuple[Rows, ...]:
     return (
         Rows(
             name="gate",
@@ -62,7 +62,7 @@ def test_names_are_unique() -> None:
     assert len(names) == len(set(names))
 
 
-def _one_per_tenant(scene: Scene) -> tuple[Rows, ...]:
+def _one_per_tenant(scene: Scene, _: Pairs) -> tuple[Rows, ...]:
     return (
         Rows(
             name="purse",
