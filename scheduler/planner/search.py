@@ -158,7 +158,7 @@ def _prices(model: Model, market: Market, passes: int, per_pair: Floats) -> Floa
     if pairs <= PAIRS_AT_ONCE:
         return market.climb(start, 2 * passes).prices
     folds = min(pairs // PAIRS_AT_ONCE, FOLDS_MOST)
-    rough = passes // 3
+    rough = 2 * passes // 3
     prices = market.climb(start, rough, folds=4 * folds).prices
     market.certify(prices, per_pair)
     market = market.short(per_pair, LISTED)
