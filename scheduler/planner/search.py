@@ -210,7 +210,9 @@ def swept(model: Model, market: Market, guide: Guide, found: Found, budget: Budg
     work = np.zeros(1, dtype=np.int64)
     for _ in range(budget.sweeps):
         lost = losses_yuan(model, guide, places)
-        jobs = np.flatnonzero((lost > GAIN_LEAST_YUAN) & np.isin(places.klass, market.active))
+        # Those whom prices leave out lose nothing, but there may be room that nobody else takes.
+        some = ((lost > GAIN_LEAST_YUAN) | (places.pair < 0)) & np.isin(places.klass, market.active)
+        jobs = np.flatnonzero(some)
         jobs = jobs[np.argsort(-lost[jobs], kind="stable")[: budget.looks]]
         moved = improve(
             problem,
@@ -297,13 +299,17 @@ def _well_placed(model: Model, guide: Guide, found: Found) -> bool:
 
 
 def _squeaks(model: Model, guide: Guide, places: Places) -> Bools:
-    """The few classes that lose half of all that is lost, and those without a place; (K,)."""
+    """The few classes that lose half of all that is lost, and those without a place; not these in
+    overload, where prices leave some out: then others may have to stay out with them; (K,)."""
     lost = np.maximum(losses_yuan(model, guide, places), 0.0)
     per_class = np.bincount(places.klass, weights=lost, minlength=len(model.jobs))
     order = np.argsort(-per_class, kind="stable")[: max(len(per_class) // SQUEAKS, 1)]
     before = np.cumsum(per_class[order]) - per_class[order]
     some = before < per_class.sum() / 2
-    squeaks = np.bincount(places.klass[places.pair < 0], minlength=len(model.jobs)) > 0
+    squeaks = np.zeros(len(model.jobs), dtype=bool)
+    left_out = np.isfinite(guide.least) & (guide.least >= model.unplaced_yuan)
+    if not left_out.any():
+        squeaks[places.klass[places.pair < 0]] = True
     squeaks[order[some]] = True
     return squeaks
 
