@@ -20,12 +20,8 @@ from scheduler.planner.kernels.pricing import best_options, shortlist, sums_at
 from scheduler.planner.kernels.problem import Problem
 from scheduler.planner.model import Model
 
-# The first step, in reference prices per whole excess; it halves after STEP_TIME passes.
+# The first step, in reference prices per whole excess.
 STEP_FIRST = 0.3
-STEP_TIME = 10.0
-# What is asked for flocks from slot to slot as prices change: only over some passes does it show
-# where there is too much of it.
-MOMENTUM = 0.9
 # What a price may rise by in one pass, of itself and its reference.
 RISE_MOST = 0.2
 # What counts of an excess, in capacities. Where all flock to one slot at a time, prices fall in the
@@ -36,6 +32,11 @@ EXCESS_MOST = 2.0
 # are made where prices must rise to a multiple of what energy costs.
 GAIN_LEAST = 1e-3
 PASSES_MOST = 4
+# As long as passes over samples raise the bound, steps grow, and with them what counts of an
+# excess; else they shrink again. Long steps need a shorter memory, or prices rise far too high.
+GROWTH = 1.06
+SHRINKAGE = 0.9
+FORGETTING_MOST = 2.0
 # The bound is as good as the plan, relative to it.
 CLOSE = 1e-4
 # What rows are worth is found by about so many pairs.
@@ -43,6 +44,28 @@ PAIRS_SAMPLED = 100_000
 # So many classes beside each other go into the same sample: one by one, what is read of them would
 # have to be waited for.
 BLOCK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How prices follow what is asked for.
+
+    Attributes:
+        momentum: what is asked for flocks from slot to slot as prices change: only over some passes
+            does it show where there is too much of it.
+        step_time: the first step halves after so many passes.
+        bold_most: steps grow to so many times what they would be.
+    """
+
+    momentum: float
+    step_time: float
+    bold_most: float
+
+
+WHOLE = Pace(momentum=0.9, step_time=10.0, bold_most=1.0)
+# Each sample asks for something else: smaller steps, which remember more of the samples before. As
+# a pass is over few, there are not many that prices could rise in by themselves.
+SAMPLED = Pace(momentum=0.95, step_time=5.0, bold_most=4.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +192,7 @@ class Market:
         reference, ceiling = self._reference[rows], self.ceiling[rows]
         scale = 1 / np.maximum(capacity, 1.0)
         samples, whole = self._parts(folds), folds == 1 and self._listed is None
-        calm = 0
+        calm, bold, pace = 0, 1.0, WHOLE if folds == 1 else SAMPLED
         for n in range(PASSES_MOST * passes):
             if calm >= passes:
                 break
@@ -180,17 +203,19 @@ class Market:
             so_far_yuan = most_yuan[n % folds]
             rises = np.isfinite(so_far_yuan) and bound > so_far_yuan + GAIN_LEAST * abs(so_far_yuan)
             most_yuan[n % folds] = max(so_far_yuan, bound)
+            if np.isfinite(so_far_yuan):
+                bold = min(max(bold * (GROWTH if rises else SHRINKAGE), 1.0), pace.bold_most)
             if whole and bound > best.bound_yuan:
                 best = Duals(prices.copy(), bound, self.worth)
             pair = np.where(choices.yuan < unplaced, choices.pair, -1)
             used = usage(problem, pair, choices.slot, times)[rows]
             excess = np.where(finite, (used - capacity) * scale, 0.0)
-            np.minimum(excess, EXCESS_MOST, out=excess)
+            np.minimum(excess, bold * EXCESS_MOST, out=excess)
             # A row with room and no price stays so.
             excess[(own <= 0) & (excess < 0)] = 0.0
-            momentum *= MOMENTUM
-            momentum += (1 - MOMENTUM) * excess
-            step = STEP_FIRST / (1 + (before + calm) / STEP_TIME)
+            fresh = (1 - pace.momentum) * min(bold, FORGETTING_MOST)
+            momentum += fresh * (excess - momentum)
+            step = bold * STEP_FIRST / (1 + (before + calm) / pace.step_time)
             own += np.minimum(step * momentum, RISE_MOST) * (reference + own)
             np.clip(own, 0.0, ceiling, out=own)
             prices[rows] = own

@@ -166,7 +166,7 @@ def _prices(model: Model, market: Market, passes: int, per_pair: Floats) -> Floa
     if pairs <= PAIRS_AT_ONCE:
         return market.climb(start, 2 * passes).prices
     folds = min(pairs // PAIRS_AT_ONCE, FOLDS_MOST)
-    rough = passes // 3
+    rough = 2 * passes // 3
     prices = market.climb(start, rough, folds=4 * folds).prices
     market.certify(prices, per_pair)
     market = market.short(per_pair, LISTED)
@@ -218,10 +218,12 @@ def swept(model: Model, market: Market, guide: Guide, found: Found, budget: Budg
     work = np.zeros(1, dtype=np.int64)
     for _ in range(budget.sweeps):
         lost = losses_yuan(model, guide, places)
-        jobs = np.flatnonzero((lost > GAIN_LEAST_YUAN) & np.isin(places.klass, market.active))
+        # Those whom prices leave out lose nothing, but there may be room that nobody else takes.
+        some = ((lost > GAIN_LEAST_YUAN) | (places.pair < 0)) & np.isin(places.klass, market.active)
+        jobs = np.flatnonzero(some)
         jobs = jobs[np.argsort(-lost[jobs], kind="stable")[: budget.looks]]
         lost_before = np.cumsum(lost[jobs]) - lost[jobs]
-        jobs = jobs[lost_before < LOST * lost[jobs].sum()]
+        jobs = jobs[(lost_before < LOST * lost[jobs].sum()) | (places.pair[jobs] < 0)]
         moved = improve(
             problem,
             sums,
@@ -284,7 +286,7 @@ def squeaky(
         hopeless = worse > (0 if keeping else patience * WORSE_MOST) and not waits
         if close or hopeless or work[0] >= looks:
             break
-        squeaks = _squeaks(model, found, lost)[active]
+        squeaks = _squeaks(model, guide, found, lost)[active]
         if not squeaks.any():
             break
         if keeping:
@@ -310,14 +312,18 @@ def _well_placed(model: Model, guide: Guide, found: Found, lost: Floats) -> bool
     return not (strayed & (lost > np.abs(guide.least)[places.klass])).any()
 
 
-def _squeaks(model: Model, found: Found, lost: Floats) -> Bools:
-    """The few classes that lose half of all that is lost, and those without a place; (K,)."""
+def _squeaks(model: Model, guide: Guide, found: Found, lost: Floats) -> Bools:
+    """The few classes that lose half of all that is lost, and those without a place; not these in
+    overload, where prices leave some out: then others may have to stay out with them; (K,)."""
     places, lost = found.places, np.maximum(lost, 0.0)
     per_class = np.bincount(places.klass, weights=lost, minlength=len(model.jobs))
     order = np.argsort(-per_class, kind="stable")[: max(len(per_class) // SQUEAKS, 1)]
     before = np.cumsum(per_class[order]) - per_class[order]
     some = before < per_class.sum() / 2
-    squeaks = np.bincount(places.klass[places.pair < 0], minlength=len(model.jobs)) > 0
+    squeaks = np.zeros(len(model.jobs), dtype=bool)
+    left_out = np.isfinite(guide.least) & (guide.least >= model.unplaced_yuan)
+    if not left_out.any():
+        squeaks[places.klass[places.pair < 0]] = True
     squeaks[order[some]] = True
     return squeaks
 

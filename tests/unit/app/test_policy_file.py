@@ -108,7 +108,10 @@ def test_the_example_says_one_of_everything() -> None:
             "maintenance: [{cluster: a, from: 2026-11-20T10:00Z, to: 9999-12-31T00:00Z, why: x}]",
             "maintenance.0.to: 9999-12-31T00:00:00+00:00 is not of the years 2000 to 2199: for",
         ),
-        ("weights: !!timestamp 2026-13-01", "weights = '2026-13-01': input should be a valid dictionary"),
+        (
+            "weights: !!timestamp 2026-13-01",
+            "weights = '2026-13-01': input should be a valid dictionary",
+        ),
         ("weights: " + "[" * 5000, "is not YAML: "),
         ("- a\n- b", "holds ['a', 'b']; it takes keys: weights, forecast_quantile"),
         ("weights: [", "is not YAML"),
