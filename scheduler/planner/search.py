@@ -20,6 +20,7 @@ from scheduler.planner.model import Model
 from scheduler.planner.neighbourhoods import Neighbourhoods
 from scheduler.planner.places import Places, Residual, costs_yuan, nowhere, objective_yuan
 from scheduler.planner.recall import Recalled
+from scheduler.planner.way import LEFT_MOST, make_way
 
 # Moves that gain less, in yuan, are not worth the change.
 GAIN_LEAST_YUAN = 1e-6
@@ -272,7 +273,8 @@ def squeaky(
 
     def tried() -> Found:
         order = active[np.argsort(-rank, kind="stable")]
-        return inserted(model, market, guide, order, work, early=early)
+        made = inserted(model, market, guide, order, work, early=early)
+        return _way_made(model, market, guide, made, tightness) if many else made
 
     found = best = tried()
     lost = best_lost = losses_yuan(model, guide, found.places)
@@ -301,6 +303,19 @@ def squeaky(
         worse = 0 if better else worse + 1
         best, best_lost = (found, lost) if better else (best, best_lost)
     return best
+
+
+def _way_made(model: Model, market: Market, guide: Guide, found: Found, tightness: Floats) -> Found:
+    """The same, if only few are left without a place, with places for those that others can make
+    way for."""
+    places = found.places
+    left = np.flatnonzero((places.pair < 0) & np.isin(places.klass, market.active))
+    if not 0 < len(left) <= LEFT_MOST:
+        return found
+    left = left[np.argsort(-tightness[places.klass[left]], kind="stable")]
+    made = make_way(model, guide.duals.prices, places, left, 1 - tightness)
+    again = Found(made, objective_yuan(model, made, market.active))
+    return again if again.yuan < found.yuan else found
 
 
 def _well_placed(model: Model, guide: Guide, found: Found, lost: Floats) -> bool:

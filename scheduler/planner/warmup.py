@@ -25,10 +25,11 @@ from scheduler.planner.kernels.split_pairs import (
 from scheduler.planner.kernels.splits import go_or_pause, room_for_runs
 from scheduler.planner.model import Model, build_model
 from scheduler.planner.pipeline import plan
-from scheduler.planner.places import Choice, Residual
+from scheduler.planner.places import Choice, Residual, nowhere
 from scheduler.planner.scene import build_scene
 from scheduler.planner.snapshot import PendingJob, Snapshot
 from scheduler.planner.splits import stops_of
+from scheduler.planner.way import make_way
 
 _AT = datetime.fromtimestamp(0, UTC)
 
@@ -49,6 +50,7 @@ def warm_up() -> None:
     residual.fits(choice)
     residual.cost_yuan(choice)
     residual.best(0)
+    make_way(model, market.first_prices(), nowhere(model), np.zeros(1, dtype=np.int64), np.ones(6))
     _split(model, residual)
 
 

@@ -195,6 +195,34 @@ def improve(
 
 
 @compiled
+def clear_way(
+    problem: Problem, left: Floats, i: int, at: int, pair: Ints, slot: Ints, gone: Ints
+) -> bool:
+    """Takes placed options out, one after the other, until a start fits, places that, and puts back
+    those that still fit; whether it fits at all. If not, everything is as it was.
+
+    Args:
+        pair: of the options that may go, (n,), and their ``slot``.
+        gone: takes 1 for those that are out, (n,).
+    """
+    n = 0
+    while not fits(problem, left, i, at):
+        if n == len(pair):
+            for q in range(n):
+                place(problem, left, pair[q], slot[q], 1.0)
+            return False
+        place(problem, left, pair[n], slot[n], -1.0)
+        n += 1
+    place(problem, left, i, at, 1.0)
+    for q in range(n - 1, -1, -1):
+        if fits(problem, left, pair[q], slot[q]):
+            place(problem, left, pair[q], slot[q], 1.0)
+        else:
+            gone[q] = 1
+    return True
+
+
+@compiled
 def costs(problem: Problem, pair: Ints, slot: Ints) -> Floats:
     """What options cost whatever else is placed; none of them -1."""
     yuan = np.empty(len(pair))
