@@ -23,7 +23,10 @@ PATH_MOST = 8
         Bounds(attempts=2, faults=0, wishes=0, drifts_s=1),
         Bounds(attempts=1, faults=1, wishes=0, drifts_s=0),
         Bounds(attempts=1, faults=0, wishes=1, drifts_s=0),
-        Bounds(attempts=2, faults=0, wishes=0, drifts_s=0, on_unreachable=WAIT, forces=1),
+        pytest.param(
+            Bounds(attempts=2, faults=0, wishes=0, drifts_s=0, on_unreachable=WAIT, forces=1),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["retried", "faults", "wishes", "forced"],
 )
